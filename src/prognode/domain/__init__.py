@@ -1,0 +1,1 @@
+"""Pure knowledge: geometry, contours, phases, crops, signatures, nomogram, report content. No I/O of any kind."""
