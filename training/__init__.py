@@ -1,0 +1,1 @@
+"""The laboratory: synthetic studies and cohorts, training, validation and the recipe that comes out of it."""

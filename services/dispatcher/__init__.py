@@ -1,0 +1,1 @@
+"""The dispatcher: finished DICOM objects to every configured PACS."""

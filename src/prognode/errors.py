@@ -6,6 +6,7 @@
     ├── InvalidInput     the images, contours or covariates cannot be evaluated: ends as a report that says so
     ├── BadRequest       a person gave a wrong file, option or address: one sentence, exit 2
     ├── Unavailable      a peer, disk or engine does not answer now: retried with back-off
+    ├── GaveUp           a peer will never take this: set aside as a dead letter that says why
     └── RecipeMismatch   recipe, extractor and code do not belong together: the service refuses to start
 
 Any other exception is a bug and stops the process loudly.
@@ -68,7 +69,15 @@ class BadRequest(PrognodeError):
 
 
 class Unavailable(PrognodeError):
-    """Something outside does not answer now; the work is tried again later."""
+    """Something outside does not answer now; the work is tried again after ``retry_after_s``, or as the worker likes."""
+
+    def __init__(self, why: str, retry_after_s: float | None = None) -> None:
+        super().__init__(why)
+        self.retry_after_s = retry_after_s
+
+
+class GaveUp(PrognodeError):
+    """Trying again cannot help; the message is set aside with this reason, which holds no patient data."""
 
 
 class RecipeMismatch(PrognodeError):

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from prognode.events.facts import Event as Event
+
 JSON = dict[str, Any]
 
 
@@ -164,16 +166,6 @@ class Index(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """A past-tense fact with a version: references only, never pixels, never patient names."""
-
-    topic: str
-    key: str
-    """Partition key: the case id."""
-    payload: JSON
-
-
-@dataclass(frozen=True, slots=True)
 class Message:
     """An event as a consumer group sees it."""
 
@@ -252,6 +244,16 @@ class Pacs(Protocol):
 
     def find_images(self, study_uid: str, series_uid: str) -> list[JSON]:
         """IMAGE-level C-FIND: dicts with sop_instance_uid, instance_number, position_lps_mm (each may be None)."""
+
+
+class ClinicalSource(Protocol):
+    """Covariates that a hospital's own system exports, keyed by patient id or accession number."""
+
+    def changed(self) -> bool:
+        """Whether there is something that no lookup has seen yet."""
+
+    def lookup(self, patient_id: str, accession_number: str) -> JSON:
+        """Covariates as ``Index.clinical`` gives them; empty when the patient is not listed."""
 
 
 class Clock(Protocol):

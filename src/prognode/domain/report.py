@@ -7,6 +7,7 @@ from typing import Literal
 
 from prognode.domain.geometry import ImagePlane, Points
 from prognode.domain.prognosis import Phase, Prognosis
+from prognode.domain.recipe import RecipeIdentity as RecipeIdentity  # noqa: PLC0414 - part of a report, made by a recipe
 from prognode.errors import Reason
 
 ReportStatus = Literal["final", "preliminary", "not-evaluable"]
@@ -49,18 +50,6 @@ class PhaseFinding:
 
 
 @dataclass(frozen=True, slots=True)
-class RecipeIdentity:
-    """Which model speaks."""
-
-    name: str
-    version: str
-    digest: str
-    """SHA-256 of the recipe's canonical JSON."""
-    extractor_sha256: str
-    demonstration: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """All that is said about one case with one set of inputs."""
 
@@ -87,3 +76,11 @@ class Report:
     """SOP Instance UID of the report that this one supersedes."""
     roi_objects: tuple[RoiReference, ...] = ()
     remarks: tuple[str, ...] = ()
+
+
+COVARIATE_WORDS = {"ki67_percent": "Ki-67", "longest_diameter_mm": "longest diameter", "m_stage": "M stage"}
+
+
+def missing_words(prognosis: Prognosis) -> str:
+    """The covariates that a preliminary result lacks, in words: ``Ki-67, M stage``."""
+    return ", ".join(COVARIATE_WORDS.get(name, name) for name in prognosis.missing)

@@ -1,0 +1,58 @@
+# Prognode on a machine with python3 (3.11 or newer) and make:
+#   make demo     the main job, end to end, on synthetic data        make test     everything that CI checks
+#   make lint     style, types, import rules                         make bench    measured times beside their floors
+#   make lock     choose the newest allowed dependencies             make clean    back to a fresh checkout
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SHELL  := /bin/sh
+.DELETE_ON_ERROR:
+.PHONY: demo test lint lock bench clean components
+
+demo: $(VENV)/runtime.stamp
+	@$(BIN)/prognode demo --out out/demo
+
+test: components $(VENV)/dev.stamp lint
+	@echo "== tests"
+	@status=0; $(BIN)/python -m pytest $(PYTEST_ARGS) || status=$$?; \
+	tools/system_packages.sh report || status=1; exit $$status
+
+lint: $(VENV)/dev.stamp
+	@echo "== ruff"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@echo "== mypy"
+	@$(BIN)/mypy --no-error-summary
+	@echo "== import rules"
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+bench: $(VENV)/dev.stamp
+	@$(BIN)/python -m bench
+
+components:
+	@echo "== components for the tests"
+	@tools/system_packages.sh install
+	@echo "== OHIF viewer"
+	@tools/fetch_ohif.sh
+
+$(BIN)/python:
+	@echo "== environment in $(VENV)"
+	@tools/make_environment.sh $(VENV) $(PYTHON)
+
+$(VENV)/runtime.stamp: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "== packages of requirements.lock"
+	@tools/install_locked.sh $(VENV) requirements.lock
+	@touch $@
+
+# everything of requirements.lock in the same versions, and the tools
+$(VENV)/dev.stamp: requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "== packages of requirements-dev.lock"
+	@tools/install_locked.sh $(VENV) requirements-dev.lock
+	@touch $@ $(VENV)/runtime.stamp
+
+lock:
+	@tools/lock.sh
+
+clean:
+	rm -rf $(VENV) .cache out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,46 @@
+"""The command line: one command group per file, one sentence for every fault that a person can mend."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # spinning BLAS threads double the time of the network
+
+import typer
+
+from apps.cli import cases, inspection, network, node, offline, recipes, synthetic, weights
+from prognode.errors import BadRequest, InvalidInput, RecipeMismatch, Unavailable
+
+app = typer.Typer(
+    name="prognode",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="A DICOM node for image-based prognosis. Research use only.",
+)
+app.command("demo")(node.demo)
+app.command("up")(node.up)
+app.command("inspect")(inspection.inspect)
+app.command("score")(offline.score)
+app.command("echo")(network.echo)
+app.command("send")(network.send)
+app.add_typer(cases.app, name="case")
+app.add_typer(recipes.app, name="recipe")
+app.add_typer(weights.app, name="weights")
+app.add_typer(synthetic.app, name="synth")
+
+
+def main() -> None:
+    """Run the command; a fault that was foreseen is one sentence and exit status 2."""
+    try:
+        app(standalone_mode=True)
+    except (BadRequest, InvalidInput, RecipeMismatch, Unavailable) as fault:
+        print(f"prognode: {fault}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

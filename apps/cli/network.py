@@ -1,0 +1,66 @@
+"""``prognode echo`` and ``prognode send``: try a peer from this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from apps.cli.files import dicom_files
+from prognode.errors import BadRequest
+
+console = Console()
+
+PeerArgument = Annotated[str, typer.Argument(help="AE@HOST:PORT")]
+CallingOption = Annotated[str, typer.Option("--calling", help="AE title to call from.")]
+
+
+def parse_peer(text: str) -> tuple[str, str, int]:
+    """``AE@HOST:PORT`` -> (ae_title, host, port). Raises BadRequest."""
+    ae_title, at, address = text.partition("@")
+    host, colon, port = address.rpartition(":")
+    if not (ae_title and at and host and colon and port.isdigit() and 0 < int(port) < 65536):  # noqa: PLR2004
+        raise BadRequest(f"'{text}' is not an address; write AE@HOST:PORT, for example PROGNODE@localhost:11112")
+    return ae_title, host, int(port)
+
+
+def echo(peer: PeerArgument, calling: CallingOption = "PROGNODE-CLI") -> None:
+    """C-ECHO: is the peer there, and does it talk to us?"""
+    from prognode.adapters.dicom_pacs import DicomPacs
+
+    DicomPacs(peer_settings(peer, calling)).echo()
+    console.print(f"{peer} answers")
+
+
+def peer_settings(peer: str, calling: str) -> PacsSettings:  # type: ignore[name-defined]  # noqa: F821
+    """Settings of a peer that was named on the command line. Raises BadRequest."""
+    from pydantic import ValidationError
+
+    from prognode.adapters.dicom_pacs import PacsSettings
+
+    ae_title, host, port = parse_peer(peer)
+    try:
+        return PacsSettings(name=peer, ae_title=ae_title, host=host, port=port, calling_ae_title=calling)
+    except ValidationError as fault:
+        raise BadRequest(f"'{peer}': {fault.errors()[0]['msg']}") from None
+
+
+def send(
+    folder: Annotated[Path, typer.Argument(help="Folder (or file) with DICOM objects.")],
+    to: Annotated[str, typer.Option("--to", help="AE@HOST:PORT")],
+    calling: CallingOption = "PROGNODE-CLI",
+) -> None:
+    """C-STORE every DICOM file of a folder; exit 0 only if every one was answered 0x0000."""
+    from prognode.adapters.dicom_sender import send_files
+
+    settings = peer_settings(to, calling)
+    files = dicom_files([folder])
+    with Progress(console=console) as progress:
+        task = progress.add_task(f"sending to {to}", total=len(files))
+        faults = send_files(settings, files, lambda: progress.advance(task))
+    if faults:
+        raise BadRequest(f"{len(faults)} of {len(files)} files were not stored; first: {faults[0]}")
+    console.print(f"{len(files)} objects stored")

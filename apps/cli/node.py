@@ -1,0 +1,88 @@
+"""``prognode up`` and ``prognode demo``: the node itself, and the main job end to end on synthetic DICOM."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+
+from apps.cli.cases import ConfigOption, node_config
+from apps.config import NodeConfig
+from prognode.errors import BadRequest
+
+
+def up(config: ConfigOption = None) -> None:
+    """Run the embedded node until it is told to stop (SIGTERM, Ctrl-C)."""
+    log_as_json()
+    loaded = node_config(config)
+    _require_model(loaded)
+    from apps.compose import compose
+
+    node = compose(loaded)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    node.start()
+    print(f"listening as {loaded.receiver.ae_title} on port {node.port}", file=sys.stderr, flush=True)
+    while not stop.wait(0.2):
+        if node.failed.is_set():
+            node.stop()
+            raise SystemExit(1)
+    node.stop()
+
+
+def log_as_json() -> None:
+    """One JSON line an event, to standard output."""
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _require_model(config: NodeConfig) -> None:
+    if not config.extractor.is_file():
+        raise BadRequest(
+            f"{config.extractor}: there is no extractor; make one with `prognode weights fetch`, `import` or `random`"
+        )
+    if not config.recipe.is_file():
+        raise BadRequest(
+            f"{config.recipe}: there is no recipe; train one, or make `prognode recipe demonstration --out {config.recipe}`"
+        )
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results; it is emptied.")] = Path("out/demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic patient.")] = 1,
+) -> None:
+    """The main job on synthetic data: study in by C-STORE, structured report back in a PACS."""
+    from apps.demo import run_demo
+
+    _empty(out)
+    raise SystemExit(run_demo(out, seed))
+
+
+def _empty(folder: Path) -> None:
+    """Remove what an earlier demonstration left; never a folder of somebody else's."""
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / ".prognode-demo").exists():
+            raise BadRequest(f"{folder}: not empty, and not from an earlier demonstration; give another --out")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".prognode-demo").touch()
+
+
+__all__: list[Any] = ["demo", "log_as_json", "up"]

@@ -1,0 +1,253 @@
+"""Watches what is durable of each study and says when its case can be worked on.
+
+An assessment follows each arrival that can matter: an image that the case waits for, a contour object, an operator's
+choice. A case that is ready starts at once; a refusal waits until the study has been quiet for a while, because what
+is missing may still be on its way. What stays missing is fetched from a PACS, exactly those instances.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from prognode.domain.identity import case_id as case_id_of
+from prognode.domain.identity import digest
+from prognode.domain.readiness import Assessment, Choices, Rules, assess
+from prognode.errors import InvalidInput, Unavailable
+from prognode.events import facts
+from prognode.ports import Case, CaseState, Clock, Event, Index, Instance, ObjectStore, Pacs
+from prognode.runtime.studies import StudyReader, is_roi_object, series_views
+from services.receiver.assembly_settings import AssemblySettings
+
+log = structlog.get_logger()
+
+STORED_BUT_IDLE_S = 0.5
+"""Arrivals that no case waits for are looked at this often, not one by one."""
+
+
+@dataclass
+class Assembler:
+    """Turns durable instances into ``case-ready`` and ``case-refused``."""
+
+    index: Index
+    objects: ObjectStore
+    clock: Clock
+    rules: Rules
+    settings: AssemblySettings
+    sources: Sequence[Pacs] = ()
+    """Peers that missing images are fetched from, in order."""
+    on_facts: threading.Event = field(default_factory=threading.Event)
+    """Set after facts were written to the outbox."""
+    _reader: StudyReader = field(init=False)
+    _wake: threading.Event = field(default_factory=threading.Event, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _urgent: bool = field(default=False, init=False)
+    _awaited: dict[str, set[str]] = field(default_factory=dict, init=False)
+    _due: dict[str, float] = field(default_factory=dict, init=False)
+    _fetched: set[tuple[str, str]] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self._reader = StudyReader(self.objects)
+
+    # ------------------------------------------------------------ waking
+
+    def on_stored(self, instance: Instance) -> None:
+        """An instance became durable: assess at once if a case may be waiting for it."""
+        with self._lock:
+            awaited = self._awaited.get(instance.study_instance_uid)
+            if awaited is not None:
+                awaited.discard(instance.sop_instance_uid)
+            if is_roi_object(instance) or awaited is None or not awaited:
+                self._urgent = True
+        if self._urgent:
+            self._wake.set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Assess studies as they change, and again when their quiet time is over."""
+        for case in self.index.cases():
+            if case.state is CaseState.WAITING:
+                self._due[case.study_instance_uid] = time.monotonic() + self.settings.grace_s
+        while not stop.is_set():
+            self._wake.wait(timeout=STORED_BUT_IDLE_S)
+            self._wake.clear()
+            self._urgent = False
+            self.step()
+
+    def step(self) -> int:
+        """Assess every study that changed or whose time has come; how many."""
+        done = 0
+        for study_uid, revision in self.index.unassessed():
+            self.assess_study(study_uid, revision)
+            done += 1
+        now = time.monotonic()
+        for study_uid in [uid for uid, due in self._due.items() if due <= now]:
+            del self._due[study_uid]
+            self.index.touch(study_uid)
+            done += 1
+            self._wake.set()
+        return done
+
+    # ------------------------------------------------------------ assessing
+
+    def assess_study(self, study_uid: str, revision: int) -> None:
+        """Assess one study as it is at ``revision`` and record what follows, state and facts together."""
+        instances = self.index.instances(study_uid)
+        if not any(is_roi_object(instance) for instance in instances):
+            self._forget(study_uid)
+            self.index.save_assessment(None, study_uid, revision, [])
+            return
+        case_id = case_id_of(study_uid)
+        known = self.index.case(case_id)
+        found = self._assess(study_uid, instances, self._choices(case_id))
+        case, events = self._decide(study_uid, known, found, instances)
+        self.index.save_assessment(case, study_uid, revision, events)
+        if events:
+            self.on_facts.set()
+            log.info("assessed", case_id=case_id, state=case.state.value, facts=[e.topic for e in events])
+        self._remember(study_uid, found)
+
+    def _assess(self, study_uid: str, instances: Sequence[Instance], choices: Choices) -> Assessment:
+        quiet_s = self._quiet_s(instances)
+        quiet = quiet_s >= self.settings.grace_s
+        series = series_views(instances)
+
+        def look(*, fetch_exhausted: bool) -> Assessment:
+            return assess(
+                series, self._reader.rois(instances), self.rules, choices, quiet=quiet, fetch_exhausted=fetch_exhausted
+            )
+
+        found = look(fetch_exhausted=quiet_s >= self.settings.give_up_s)
+        if found.state == "waiting" and quiet and self._fetch(study_uid, found):
+            found = look(fetch_exhausted=True)
+        return found
+
+    def _quiet_s(self, instances: Iterable[Instance]) -> float:
+        latest = max(instance.received_at for instance in instances)
+        return (self.clock.now() - latest) / timedelta(seconds=1)
+
+    def _choices(self, case_id: str) -> Choices:
+        return Choices.from_json(self.index.choices(case_id))
+
+    def _decide(
+        self, study_uid: str, known: Case | None, found: Assessment, instances: Sequence[Instance]
+    ) -> tuple[Case, list[Event]]:
+        """The case's new row, and the facts that its change publishes."""
+        case_id = case_id_of(study_uid)
+        if found.state == "not-evaluable" and not self._is_quiet(instances):
+            return self._case(case_id, study_uid, known, CaseState.WAITING, found, None), []
+        if found.state == "waiting":
+            return self._case(case_id, study_uid, known, CaseState.WAITING, found, None), []
+        inputs = self._input_digest(found, instances)
+        if known is not None and known.input_digest == inputs and known.state is not CaseState.WAITING:
+            return self._case(case_id, study_uid, known, known.state, found, inputs), []
+        if found.state == "ready":
+            case = self._case(case_id, study_uid, known, CaseState.READY, found, inputs)
+            return case, [facts.case_ready(case_id, inputs)]
+        assert found.reason is not None
+        case = self._case(case_id, study_uid, known, CaseState.NOT_EVALUABLE, found, inputs)
+        refused = facts.case_refused(case_id, inputs, found.reason.value, found.detail, found.candidates)
+        return case, [refused]
+
+    def _is_quiet(self, instances: Sequence[Instance]) -> bool:
+        return self._quiet_s(instances) >= self.settings.grace_s
+
+    def _case(
+        self,
+        case_id: str,
+        study_uid: str,
+        known: Case | None,
+        state: CaseState,
+        found: Assessment,
+        inputs: str | None,
+    ) -> Case:
+        return Case(
+            case_id=case_id,
+            study_instance_uid=study_uid,
+            state=state,
+            updated_at=self.clock.now(),
+            input_digest=inputs,
+            assessment=found.to_json(),
+            outcome=known.outcome if known else {},
+        )
+
+    def _input_digest(self, found: Assessment, instances: Sequence[Instance]) -> str:
+        """SHA-256 over what the decision rests on: ROI objects, ROI numbers and the bytes of the need-set."""
+        sha256 = {i.sop_instance_uid: i.sha256 for i in instances}
+        if found.state == "not-evaluable":
+            rois = sorted(i.sha256 for i in instances if is_roi_object(i))
+            pinned = any(i.card.get("planes") for i in instances if not is_roi_object(i))
+            return digest("refused", str(found.reason), str(pinned), *found.candidates, *rois)
+        parts = ["ready"]
+        for need in found.needs:
+            parts += [need.series_instance_uid, sha256[need.roi.object_uid], str(need.roi.number)]
+            parts += [sha256[plane.sop_instance_uid] for plane in need.planes]
+        phases = self._choices(case_id_of(instances[0].study_instance_uid)).phases
+        return digest(*parts, *(f"{uid}={phase}" for uid, phase in sorted(phases.items())))
+
+    # ------------------------------------------------------------ waiting
+
+    def _remember(self, study_uid: str, found: Assessment) -> None:
+        """What would change the answer: the images waited for, or time."""
+        with self._lock:
+            uids = {wait.sop_instance_uid for wait in found.waiting_for}
+            if found.state == "waiting" and uids and None not in uids:
+                self._awaited[study_uid] = {uid for uid in uids if uid}
+            elif found.state == "waiting":
+                self._awaited.pop(study_uid, None)
+            else:
+                self._awaited[study_uid] = {"settled"}
+        if found.state != "ready":
+            self._due[study_uid] = time.monotonic() + self._next_look_s(study_uid, found)
+
+    def _next_look_s(self, study_uid: str, found: Assessment) -> float:
+        quiet_s = self._quiet_s(self.index.instances(study_uid))
+        for limit in (self.settings.grace_s, self.settings.give_up_s):
+            if quiet_s < limit:
+                return limit - quiet_s + 0.05
+        return self.settings.give_up_s
+
+    def _forget(self, study_uid: str) -> None:
+        """A study without contours waits for nothing but contours, and those always wake."""
+        with self._lock:
+            self._awaited[study_uid] = {"contours"}
+
+    # ------------------------------------------------------------ fetching
+
+    def _fetch(self, study_uid: str, found: Assessment) -> bool:
+        """Ask the configured peers for what is missing; True when every one was asked and nothing more will come."""
+        missing = self._missing(found)
+        if not missing or not self.sources:
+            return False
+        asked_before = all((study_uid, uid) in self._fetched for uids in missing.values() for uid in uids)
+        if asked_before:
+            return True
+        for series_uid, uids in missing.items():
+            self._fetch_series(study_uid, series_uid, sorted(uids))
+        return False
+
+    def _missing(self, found: Assessment) -> Mapping[str, set[str]]:
+        missing: dict[str, set[str]] = {}
+        for wait in found.waiting_for:
+            if wait.series_instance_uid and wait.sop_instance_uid:
+                missing.setdefault(wait.series_instance_uid, set()).add(wait.sop_instance_uid)
+        return missing
+
+    def _fetch_series(self, study_uid: str, series_uid: str, uids: list[str]) -> None:
+        for source in self.sources:
+            try:
+                sent = source.fetch(study_uid, series_uid, uids)
+            except Unavailable as fault:
+                log.warning("fetch-failed", peer=source.name, images=len(uids), why=str(fault))
+                continue
+            log.info("fetched", peer=source.name, asked=len(uids), sent=sent)
+            self._fetched.update((study_uid, uid) for uid in uids)
+            if sent >= len(uids):
+                return
+
+
+__all__ = ["Assembler", "InvalidInput"]

@@ -1,0 +1,167 @@
+"""The receiver on the network: a DICOM SCP for verification and storage (PS3.4 annexes A and B), by pynetdicom.
+
+It knows associations and status codes; what becomes of an object is the handler's. Every association has its own
+thread, so stores of several associations run beside each other. Data sets are handed over as they were received.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from pydicom import Dataset
+from pydicom.uid import UID, AllTransferSyntaxes
+from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
+from pynetdicom.events import Event
+
+from prognode.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from services.receiver.handler import StoreAnswer, StoreHandler, StoreRequest
+from services.receiver.header import Status
+from services.receiver.settings import ReceiverSettings
+
+log = structlog.get_logger()
+
+VERIFICATION = "1.2.840.10008.1.1"
+STORAGE_COMMITMENT_PUSH = "1.2.840.10008.1.20.1"
+DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
+UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
+TRANSFER_SYNTAXES = tuple(
+    dict.fromkeys((*UNCOMPRESSED, *map(str, AllTransferSyntaxes), DEFLATED_IMAGE_FRAME))
+)
+
+ExtraHandler = tuple[Any, Callable[[Event], Any]]
+
+
+class Receiver:
+    """C-ECHO and C-STORE on one port. ``extra_handlers`` are pynetdicom's, such as N-EVENT-REPORT for commitments."""
+
+    def __init__(
+        self, settings: ReceiverSettings, handler: StoreHandler, extra_handlers: Sequence[ExtraHandler] = ()
+    ) -> None:
+        self._settings = settings
+        self._handler = handler
+        self._extra_handlers = list(extra_handlers)
+        self._ae = _application_entity(settings)
+        self._server: Any = None
+        self._stores_in_hand = _Count()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Listen; returns at once. Raises OSError when the address is taken."""
+        # its log handlers format every message, and quote data sets
+        _config.LOG_HANDLER_LEVEL = "none"
+        handlers = [
+            (evt.EVT_CONN_OPEN, _send_without_delay),
+            (evt.EVT_C_ECHO, lambda _event: 0x0000),
+            (evt.EVT_C_STORE, self._on_store),
+            *self._extra_handlers,
+        ]
+        self._server = self._ae.start_server(
+            (self._settings.host, self._settings.port), block=False, evt_handlers=handlers
+        )
+        log.info("receiver-listening", ae_title=self._settings.ae_title, port=self.port)
+
+    def stop(self, grace_s: float = 5.0) -> None:
+        """Let the handler finish the stores in hand, for at most ``grace_s``, then end every association.
+
+        A store whose answer is cut off is durable all the same; the peer sends it again and hears that it is here.
+        """
+        if self._server is None:
+            return
+        self._stores_in_hand.wait_until_none(grace_s)
+        self._ae.shutdown()
+        self._server = None
+
+    def _on_store(self, event: Event) -> Dataset:
+        with self._stores_in_hand:
+            try:
+                answer = self._handler.store(_request(event))
+            except Exception as error:  # noqa: BLE001 - the peer gets an answer even from a bug, and other peers go on
+                answer = _failure(error)
+        return _response(answer)
+
+
+class _Count:
+    """Counts what is inside ``with``; someone may wait until nothing is."""
+
+    def __init__(self) -> None:
+        self._inside = 0
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._inside -= 1
+            self._changed.notify_all()
+
+    def wait_until_none(self, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._inside == 0, timeout_s)
+
+
+def _application_entity(settings: ReceiverSettings) -> AE:
+    ae = AE(ae_title=settings.ae_title)
+    ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    ae.maximum_pdu_size = settings.maximum_pdu_bytes
+    ae.maximum_associations = settings.maximum_associations
+    ae.network_timeout = settings.network_timeout_s
+    ae.require_called_aet = settings.require_called_ae_title
+    ae.require_calling_aet = list(settings.calling_ae_titles)
+    ae.add_supported_context(VERIFICATION, list(UNCOMPRESSED))
+    for sop_class in storage_classes(settings):
+        ae.add_supported_context(sop_class, list(TRANSFER_SYNTAXES))
+    # a PACS reports on commitment in an association of its own, in which it is the SCP (PS3.4 section J.3.3)
+    ae.add_supported_context(STORAGE_COMMITMENT_PUSH, list(UNCOMPRESSED), scu_role=True, scp_role=True)
+    return ae
+
+
+def storage_classes(settings: ReceiverSettings) -> tuple[str, ...]:
+    """SOP classes that are accepted: those of the settings, or every standard storage class."""
+    return settings.sop_classes or tuple(str(each.abstract_syntax) for each in AllStoragePresentationContexts)
+
+
+def _send_without_delay(event: Event) -> None:
+    """Send each answer at once: with Nagle's algorithm on, DCMTK and Orthanc wait 40 ms for it."""
+    connection = event.assoc.dul.socket.socket
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _request(event: Event) -> StoreRequest:
+    command = event.request
+    return StoreRequest(
+        sop_class_uid=str(command.AffectedSOPClassUID),
+        sop_instance_uid=str(command.AffectedSOPInstanceUID),
+        transfer_syntax_uid=str(event.context.transfer_syntax),
+        data_set=command.DataSet.getvalue(),
+        calling_ae=event.assoc.requestor.ae_title.strip(),
+        called_ae=event.assoc.acceptor.ae_title.strip(),
+    )
+
+
+def _failure(error: Exception) -> StoreAnswer:
+    # frames, not the text: an exception's text may quote a data set
+    frames = [
+        f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    log.error("store-failed", why=type(error).__name__, frames=frames)
+    return StoreAnswer(Status.PROCESSING_FAILURE, f"processing failure: {type(error).__name__}"[:64])
+
+
+def _response(answer: StoreAnswer) -> Dataset:
+    response = Dataset()
+    response.Status = int(answer.status)
+    if answer.comment:
+        response.ErrorComment = answer.comment
+    return response

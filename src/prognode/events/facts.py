@@ -1,0 +1,88 @@
+"""The facts, one constructor each, so that no service spells a topic or a field by hand.
+
+Events carry references only: case id, digests, object keys, SOP Instance UIDs of our own reports.
+Never pixels, never anything of the patient's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+CASE_READY = "case-ready"
+CASE_REFUSED = "case-refused"
+CROP_READY = "crop-ready"
+CLINICAL_UPDATED = "clinical-updated"
+REPORT_READY = "report-ready"
+DELIVERY_REQUESTED = "delivery-requested"
+REPORT_DELIVERED = "report-delivered"
+
+TOPICS = (
+    CASE_READY,
+    CASE_REFUSED,
+    CROP_READY,
+    CLINICAL_UPDATED,
+    REPORT_READY,
+    DELIVERY_REQUESTED,
+    REPORT_DELIVERED,
+)
+
+ReportKind = Literal["sr", "figure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A past-tense fact with a version: references only, never pixels, never patient names."""
+
+    topic: str
+    key: str
+    """Partition key: the case id."""
+    payload: dict[str, Any]
+
+
+def _fact(topic: str, case_id: str, **fields: Any) -> Event:
+    return Event(topic, case_id, {"version": 1, "case_id": case_id, **fields})
+
+
+def case_ready(case_id: str, input_digest: str) -> Event:
+    """Every slice that the crops need is durable."""
+    return _fact(CASE_READY, case_id, input_digest=input_digest)
+
+
+def case_refused(
+    case_id: str, input_digest: str, reason: str, detail: str, candidates: Sequence[str] = ()
+) -> Event:
+    """The inputs cannot be evaluated; ``reason`` is a value of :class:`prognode.errors.Reason`."""
+    return _fact(
+        CASE_REFUSED,
+        case_id,
+        input_digest=input_digest,
+        reason=reason,
+        detail=detail,
+        candidates=list(candidates),
+    )
+
+
+def crop_ready(case_id: str, input_digest: str, crop_key: str) -> Event:
+    """Both crops lie in the object store under ``crop_key``."""
+    return _fact(CROP_READY, case_id, input_digest=input_digest, crop_key=crop_key)
+
+
+def clinical_updated(case_id: str) -> Event:
+    """A person or a file changed the covariates of the case."""
+    return _fact(CLINICAL_UPDATED, case_id)
+
+
+def report_ready(
+    case_id: str, input_digest: str, kind: ReportKind, sop_instance_uid: str, object_keys: Sequence[str]
+) -> Event:
+    """A DICOM object is ready to go out; ``object_keys`` are its encodings, best first."""
+    return _fact(
+        REPORT_READY,
+        case_id,
+        input_digest=input_digest,
+        kind=kind,
+        sop_instance_uid=sop_instance_uid,
+        object_keys=list(object_keys),
+    )

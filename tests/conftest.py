@@ -1,0 +1,42 @@
+"""Fixtures that every kind of test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import components
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def reference_dir() -> Path:
+    """The folder of reference files; a skip where it is absent, a failure where CI=true."""
+    folder = REPOSITORY.parent / "shared" / "reference"
+    if not folder.is_dir():
+        components.missing(f"the reference files are not there ({folder})")
+    return folder
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    return components.free_port()
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path) -> Iterator[components.Orthanc]:
+    """A running Orthanc that knows no node."""
+    running = components.start_orthanc(tmp_path)
+    yield running
+    running.discard()
+
+
+@pytest.fixture
+def storescp(tmp_path: Path) -> Iterator[components.StoreScp]:
+    """A running DCMTK storescp."""
+    running = components.start_storescp(tmp_path)
+    yield running
+    running.stop()
