@@ -24,7 +24,7 @@ lint: $(VENV)/dev.stamp
 	@echo "== mypy"
 	@$(BIN)/mypy --no-error-summary
 	@echo "== import rules"
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/dev.stamp
 	@$(BIN)/python -m bench

@@ -21,7 +21,7 @@ from pynetdicom import evt
 
 from apps.config import NodeConfig
 from prognode.adapters.clinical_csv import ClinicalCsv
-from prognode.adapters.dicom_pacs import DicomPacs
+from prognode.adapters.dicom_pacs import DicomPacs, PacsSettings
 from prognode.adapters.object_folder import FolderStore
 from prognode.adapters.onnx_extractor import OnnxExtractor
 from prognode.adapters.recipe_file import load_recipe
@@ -40,12 +40,10 @@ from prognode.runtime import outbox
 from prognode.runtime.clinical import watch_clinical
 from prognode.runtime.worker import Worker
 from services.dispatcher.handler import Dispatcher
-from services.dispatcher.service import GROUP as DISPATCHER
-from services.dispatcher.service import handlers as dispatcher_handlers
 from services.preprocess.handler import Preprocess
 from services.receiver.assembly import Assembler
-from services.receiver.handler import Receiver, StoreRequest
-from services.receiver.service import ReceiverService
+from services.receiver.handler import StoreHandler, StoreRequest
+from services.receiver.service import Receiver
 from services.scoring.handler import DrawFigure, Illustration, Scoring
 
 log = structlog.get_logger()
@@ -71,7 +69,7 @@ class Node:
     index: Index
     bus: Bus
     objects: ObjectStore
-    receiver: ReceiverService
+    receiver: Receiver
     assembler: Assembler
     workers: list[Worker]
     clinical: ClinicalSource
@@ -125,17 +123,17 @@ def compose(config: NodeConfig) -> Node:
     index, objects, bus = index_of(config), objects_of(config), bus_of(config)
     recipe, extractor = model_of(config)
     clock, clinical = SystemClock(), clinical_of(config)
-    receiver = Receiver(index=index, objects=objects, clock=clock, settings=config.receiver)
-    commitments = CommitmentResults()
-    peers = [_pacs(settings, config, receiver, commitments) for settings in config.pacs]
-    sources = [peer for peer, settings in zip(peers, config.pacs, strict=True) if settings.fetch]
+    sources: list[DicomPacs] = []
     assembler = Assembler(index, objects, clock, rules_of(config), config.assembly, sources)
-    receiver.on_stored = assembler.on_stored
-    scoring = Scoring(index, objects, extractor, recipe, clinical, figure_drawer(recipe) if config.scoring.figure else None)
+    handler = StoreHandler(objects, index, clock, config.receiver, assembler.on_stored)
+    commitments = CommitmentResults()
+    peers = [_pacs(settings, config, handler, commitments) for settings in config.pacs]
+    sources += [peer for peer, settings in zip(peers, config.pacs, strict=True) if settings.fetch]
+    draw = figure_drawer(recipe) if config.scoring.figure else None
+    scoring = Scoring(index, objects, extractor, recipe, clinical, draw)
     workers = table_of_services(config, index, objects, bus, scoring, peers)
-    service = ReceiverService(
-        config.receiver, receiver, extra_handlers=[(evt.EVT_N_EVENT_REPORT, commitments.handle_n_event_report)]
-    )
+    verdicts = [(evt.EVT_N_EVENT_REPORT, commitments.handle_n_event_report)]
+    service = Receiver(config.receiver, handler, verdicts)
     return Node(config, index, bus, objects, service, assembler, workers, clinical, _lock_file=lock)
 
 
@@ -151,7 +149,7 @@ def table_of_services(
     return [
         Worker(preprocess.group, bus, preprocess.handlers),
         Worker(scoring.group, bus, scoring.handlers),
-        *(Worker(DISPATCHER, bus, dispatcher_handlers(dispatcher)) for _ in range(max(1, len(stores)) + 1)),
+        *(Worker(dispatcher.group, bus, dispatcher.handlers) for _ in range(max(1, len(stores)) + 1)),
         Worker(illustration.group, bus, illustration.handlers),
     ]
 
@@ -206,17 +204,19 @@ def figure_drawer(recipe: Recipe) -> DrawFigure:
     def draw(report: Report, images: dict[Phase, NDArray[np.float32]]) -> NDArray[np.uint8]:
         from prognode.adapters.figure import draw_figure
 
-        return draw_figure(report, images, recipe).rgb
+        assert report.prognosis is not None
+        model = recipe.combined if report.prognosis.model == "combined" else recipe.signatures_only
+        return draw_figure(report, images, model).rgb
 
     return draw  # type: ignore[return-value]
 
 
-def _pacs(settings: Any, config: NodeConfig, receiver: Receiver, commitments: CommitmentResults) -> DicomPacs:
+def _pacs(settings: PacsSettings, config: NodeConfig, handler: StoreHandler, commitments: CommitmentResults) -> DicomPacs:
     own = settings.model_copy(update={"calling_ae_title": config.receiver.ae_title})
 
     def store(sop_class: str, sop_instance: str, transfer_syntax: str, dataset: bytes) -> int:
         request = StoreRequest(sop_class, sop_instance, transfer_syntax, dataset, own.ae_title, own.calling_ae_title)
-        return int(receiver.store(request).status)
+        return int(handler.store(request).status)
 
     return DicomPacs(own, store, commitments)
 

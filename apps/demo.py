@@ -96,8 +96,9 @@ def run_demo(out: Path, seed: int) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         extractor, recipe = _model(progress)
-        files = _study(progress, out / "study", seed)
+        files, patient_id = _study(progress, out / "study", seed)
         config = _configuration(out, extractor, recipe, pacs.start())
+        (out / "clinical.csv").write_text(f"patient_id,ki67,m_stage\n{patient_id},35,M0\n")
         with _node(progress, config, out) as port:
             sr, figure = _exchange(progress, pacs, port, files)
     pacs.stop()
@@ -132,12 +133,13 @@ def _model(progress: Progress) -> tuple[Path, Path]:
     return extractor, recipe
 
 
-def _study(progress: Progress, folder: Path, seed: int) -> list[Path]:
+def _study(progress: Progress, folder: Path, seed: int) -> tuple[list[Path], str]:
+    """Files of the study, and the invented Patient ID that the covariates are listed under."""
     from training.synthetic_study import StudySpec, generate_study, write_study
 
     task = progress.add_task("synthetic biphasic CT", total=242)
     study = generate_study(StudySpec(seed=seed), lambda done, total: progress.update(task, completed=done, total=total))
-    return write_study(study, folder)
+    return write_study(study, folder), study.patient_id
 
 
 def _configuration(out: Path, extractor: Path, recipe: Path, pacs_port: int) -> Path:
@@ -158,7 +160,6 @@ def _configuration(out: Path, extractor: Path, recipe: Path, pacs_port: int) -> 
         f"port = {pacs_port}",
     ]
     path.write_text("\n".join(lines) + "\n")
-    (out / "clinical.csv").write_text("patient_id,ki67,m_stage\nSYNTHETIC-1,35,M0\n")
     return path
 
 
@@ -222,7 +223,7 @@ def _exchange(
 
 def _conclude(out: Path, sr: bytes, figure: bytes | None) -> int:
     """Write the four results and compare the SR that arrived with the JSON that the node keeps."""
-    from prognode.dicom.says_same import says_same
+    from prognode.dicom.sr_check import says_same
 
     (out / "report.dcm").write_bytes(sr)
     dataset = pydicom.dcmread(io.BytesIO(sr))
@@ -230,9 +231,9 @@ def _conclude(out: Path, sr: bytes, figure: bytes | None) -> int:
     (out / "report.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if figure is not None:
         (out / "figure.dcm").write_bytes(figure)
-        _write_png(figure, out / "figure.png")
+        (out / "figure.png").write_bytes(png_of(figure))
     differences = says_same(dataset, document)
-    _show(document)
+    show_report(document)
     for difference in differences:
         console.print(f"[red]the SR and report.json differ: {difference}[/]")
     if figure is None:
@@ -254,14 +255,16 @@ def _node_json(out: Path, sop_instance_uid: str) -> dict[str, Any]:
     return report
 
 
-def _write_png(figure: bytes, path: Path) -> None:
+def png_of(figure: bytes) -> bytes:
+    """The page of a Secondary Capture as PNG."""
     from PIL import Image
 
-    dataset = pydicom.dcmread(io.BytesIO(figure))
-    Image.fromarray(dataset.pixel_array).save(path)
+    buffer = io.BytesIO()
+    Image.fromarray(pydicom.dcmread(io.BytesIO(figure)).pixel_array).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
-def _show(document: dict[str, Any]) -> None:
+def show_report(document: dict[str, Any]) -> None:
     prognosis = document["prognosis"]
     if prognosis is None:
         console.print(f"not evaluable: {document['reason']} {document['reason_detail']}")

@@ -20,7 +20,7 @@ from prognode.dicom.pixels import hounsfield
 from prognode.domain.aorta import aorta_hounsfield
 from prognode.domain.geometry import Stack, build_stack, gaps_mm, nearest_plane
 from prognode.domain.phase import PhaseEvidence, decide_phases, header_evidence, hounsfield_evidence
-from prognode.domain.readiness import Assessment, Choices, Rules, SeriesView, assess
+from prognode.domain.readiness import Assessment, Choices, Rules, SeriesView, assess, drawn_on
 from prognode.domain.roi import CrossSection, Roi, check_size, largest_of, match_roi
 from prognode.errors import InvalidInput, Reason
 from prognode.ports import JSON, Instance
@@ -237,7 +237,10 @@ def _case(found: Assessment, conflict: InvalidInput | None) -> dict[str, Any]:
     document = found.to_json()
     return {
         "state": "not-evaluable" if conflict else found.state,
-        "need_set": document["needs"],
+        "need_set": [
+            {**need, "sop_instance_uids": list(one.sop_instance_uids)}
+            for need, one in zip(document["needs"], found.needs, strict=True)
+        ],
         "waiting_for": document["waiting_for"],
         "reasons": reasons,
         "candidates": candidates,
@@ -246,7 +249,7 @@ def _case(found: Assessment, conflict: InvalidInput | None) -> dict[str, Any]:
 
 
 def _roi(roi: Roi, pile: Pile, views: Sequence[SeriesView]) -> dict[str, Any]:
-    sections, reasons, remarks = _placed(roi, views)
+    sections, reasons, remarks = _placed(roi, views, pile.rois)
     box = roi.bounding_box_lps_mm
     return {
         "kind": roi.kind,
@@ -264,7 +267,7 @@ def _roi(roi: Roi, pile: Pile, views: Sequence[SeriesView]) -> dict[str, Any]:
     }
 
 
-def _placed(roi: Roi, views: Sequence[SeriesView]) -> tuple[tuple[CrossSection, ...], list[Reason], list[str]]:
+def _placed(roi: Roi, views: Sequence[SeriesView], rois: Sequence[Roi]) -> tuple[tuple[CrossSection, ...], list[Reason], list[str]]:
     """Sections with the images that they lie on, if those are here; and why the ROI cannot be evaluated."""
     reasons = list(roi.reasons)
     if reasons or not roi.sections:
@@ -273,7 +276,7 @@ def _placed(roi: Roi, views: Sequence[SeriesView]) -> tuple[tuple[CrossSection, 
         check_size(roi)
     except InvalidInput as fault:
         reasons.append(fault.reason)
-    stack, why = _stack_of(roi, views)
+    stack, why = _stack_of(roi, views, rois)
     if stack is None:
         return roi.sections, [*reasons, why], []
     try:
@@ -296,9 +299,9 @@ def _named(sections: Sequence[CrossSection], stack: Stack) -> tuple[CrossSection
     return tuple(named)
 
 
-def _stack_of(roi: Roi, views: Sequence[SeriesView]) -> tuple[Stack | None, Reason]:
+def _stack_of(roi: Roi, views: Sequence[SeriesView], rois: Sequence[Roi]) -> tuple[Stack | None, Reason]:
     """The series that the ROI was drawn on, as a stack; or why there is none."""
-    view = drawn_on(roi, views)
+    view = drawn_on(roi, views, rois)
     if view is None:
         return None, Reason.ROI_SOURCE
     if view.modality != "CT":

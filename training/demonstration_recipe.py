@@ -6,6 +6,7 @@ is run on synthetic crops only to put the two signatures on a scale on which the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,13 @@ SIGNATURES_HAZARD_PER_MONTH = 0.0140
 def make_demonstration_recipe(extractor: Extractor) -> JSON:
     """A recipe document for ``extractor``: schema-valid, reference cases included; same extractor, same document."""
     features = _synthetic_features(extractor)
-    document = _document(extractor.sha256, _weights_of(extractor), features)
+    document = _document(extractor.sha256, _recorded(extractor), features)
     return with_reference_cases(document, extractor, _patients(features), seeds=CROP_SEEDS[:2])
 
 
-def _weights_of(extractor: Extractor) -> str:
-    recorded = extractor.metadata if isinstance(extractor, OnnxExtractor) else {}
-    return recorded.get("weights", "not recorded in the model")
+def _recorded(extractor: Extractor) -> Mapping[str, str]:
+    """What the model file says of itself; nothing for an extractor that is no file."""
+    return extractor.metadata if isinstance(extractor, OnnxExtractor) else {}
 
 
 def _synthetic_features(extractor: Extractor) -> Float:
@@ -55,7 +56,7 @@ def _synthetic_features(extractor: Extractor) -> Float:
     return np.concatenate(batches).astype(np.float64)
 
 
-def _document(sha256: str, weights: str, features: Float) -> JSON:
+def _document(sha256: str, recorded: Mapping[str, str], features: Float) -> JSON:
     return {
         "schema": "prognode.recipe",
         "schema_version": 1,
@@ -63,8 +64,12 @@ def _document(sha256: str, weights: str, features: Float) -> JSON:
         "version": "1",
         "demonstration": True,
         "notices": [NOTICE],
-        "preprocessing": _preprocessing(),
-        "extractor": {"architecture": ARCHITECTURE, "sha256": sha256, "weights": weights},
+        "preprocessing": _preprocessing(recorded),
+        "extractor": {
+            "architecture": ARCHITECTURE,
+            "sha256": sha256,
+            "weights": recorded.get("weights", "not recorded in the model"),
+        },
         "signatures": {"arterial": _signature(features, 0), "venous": _signature(features, 1)},
         "models": {"combined": _combined(), "signatures": _signatures_only()},
         "horizons_months": [36, 60],
@@ -82,14 +87,17 @@ def _document(sha256: str, weights: str, features: Float) -> JSON:
     }
 
 
-def _preprocessing() -> JSON:
-    window = Window()
+def _preprocessing(recorded: Mapping[str, str]) -> JSON:
+    usual = Window()
     return {
         "spacing_mm": 1,
         "size_px": 224,
         "slices": 3,
         "interpolation": "cubic-b-spline",
-        "window": {"level_hu": window.level_hu, "width_hu": window.width_hu},
+        "window": {
+            "level_hu": float(recorded.get("window_level_hu", usual.level_hu)),
+            "width_hu": float(recorded.get("window_width_hu", usual.width_hu)),
+        },
     }
 
 

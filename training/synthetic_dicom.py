@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import (
@@ -22,6 +25,8 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGLossless,
+    JPEGLosslessSV1,
     RTStructureSetStorage,
 )
 
@@ -42,6 +47,7 @@ NATIVE = (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
 )
+WRITTEN_BY_GDCM = {JPEGLossless: "JPEGLosslessProcess14", JPEGLosslessSV1: "JPEGLosslessProcess14_1"}
 SegType = Literal["BINARY", "FRACTIONAL", "LABELMAP"]
 RoiNames = tuple[str, ...]
 
@@ -189,12 +195,37 @@ def ct_image(shared: Dataset, plan: SeriesPlan, uid: UID, plane: int, hu: NDArra
 
 
 def in_transfer_syntax(image: FileDataset, transfer_syntax: UID) -> FileDataset:
-    """The image as it would be stored in a lossless transfer syntax that pydicom can write."""
+    """The image as it would be stored in a lossless transfer syntax that pydicom or GDCM can write."""
     if transfer_syntax in NATIVE:
         image.file_meta.TransferSyntaxUID = transfer_syntax
         return _big_endian(image) if transfer_syntax == ExplicitVRBigEndian else image
+    if transfer_syntax in WRITTEN_BY_GDCM:
+        return _by_gdcm(image, WRITTEN_BY_GDCM[transfer_syntax])
     image.compress(transfer_syntax, generate_instance_uid=False)
     return image
+
+
+def _by_gdcm(image: FileDataset, syntax: str) -> FileDataset:
+    """JPEG Lossless, which most archives use and pydicom cannot write. GDCM reads and writes files only."""
+    import gdcm
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "image.dcm")
+        path.write_bytes(file_bytes(image))
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(str(path))
+        if not reader.Read():
+            raise OSError("GDCM cannot read the synthetic image")
+        change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+        change.SetInput(reader.GetImage())
+        if not change.Change():
+            raise OSError(f"GDCM cannot write {syntax}")
+        writer.SetFileName(str(path))
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        if not writer.Write():
+            raise OSError("GDCM cannot write the synthetic image")
+        return dcmread(BytesIO(path.read_bytes()))
 
 
 def _big_endian(image: FileDataset) -> FileDataset:

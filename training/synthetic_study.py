@@ -93,7 +93,7 @@ class StudySpec:
     venous_description: str = "SYNTHETIC abdomen portal venous"
     noise_hu: float = 12.0
     transfer_syntax: str = ExplicitVRLittleEndian
-    """Of the CT images: native, or a lossless syntax that pydicom can write (RLE, JPEG-LS, JPEG 2000)."""
+    """Of the CT images: native, or lossless RLE, JPEG, JPEG-LS or JPEG 2000."""
     patient_id: str | None = None
     accession_number: str | None = None
 
@@ -114,6 +114,7 @@ class TumourTruth:
     areas_mm2: dict[str, float]
     """SOP Instance UID -> area of the formula, for the images with a contour, ascending."""
     largest_slice_uid: str
+    """By the formula; counted in coarse voxels, a neighbour of nearly the same area may win."""
     bounding_box_lps_mm: tuple[Vector, Vector]
     """(min, max) of the contour's vertices."""
     longest_diameter_mm: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,8 @@ from prognode.ports import Case, Index
 
 app = typer.Typer(no_args_is_help=True, help="List, explain, replay and complete cases.")
 console = Console()
+
+PHASES = {"arterial", "venous"}
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="The node's configuration file.")]
 CaseArgument = Annotated[str, typer.Argument(help="Case id (or its first characters), or a Study Instance UID.")]
@@ -100,13 +103,15 @@ def describe(index: Index, case: Case) -> dict[str, Any]:
 
 
 def _deliveries(index: Index, case: Case) -> list[dict[str, Any]]:
-    sr = case.outcome.get("sr")
-    if not sr:
-        return []
     return [
         {"destination": d.destination, "state": d.state, "attempts": d.attempts, "last_status": d.last_status}
-        for d in index.deliveries(sr["sop_instance_uid"])
+        for d in index.deliveries(_sr_uid(case))
     ]
+
+
+def _sr_uid(case: Case) -> str:
+    sr = case.outcome.get("sr")
+    return str(sr["sop_instance_uid"]) if sr else "none"
 
 
 def _print_part(name: str, value: Any) -> None:
@@ -143,26 +148,28 @@ def set_clinical(
 def choose(
     case: CaseArgument,
     phase: Annotated[list[str] | None, typer.Option(help="SERIES_UID=arterial or SERIES_UID=venous; may be repeated.")] = None,
-    roi: Annotated[list[str] | None, typer.Option(help="SERIES_UID=ROI_OBJECT_UID#NUMBER; may be repeated.")] = None,
+    roi: Annotated[list[str] | None, typer.Option(help="arterial=ROI_OBJECT_UID#NUMBER or venous=...; may be repeated.")] = None,
     config: ConfigOption = None,
 ) -> None:
     """Decide what the node may not guess: which series is which phase, which ROI is the tumour."""
     index = open_index(config)
     found = find_case(index, case)
     choices = index.choices(found.case_id)
-    phases = {**choices.get("phases", {}), **_pairs(phase, {"arterial", "venous"})}
+    phases = {**choices.get("phases", {}), **_pairs(phase)}
     rois = {**choices.get("rois", {}), **_pairs(roi)}
+    if {*phases.values(), *rois} - PHASES:
+        raise BadRequest("a phase is arterial or venous; write --phase SERIES_UID=arterial, --roi venous=OBJECT_UID#NUMBER")
     index.save_choices(found.case_id, {"phases": phases, "rois": rois})
     index.touch(found.study_instance_uid)
     console.print(f"case {found.case_id}: {len(phases)} phase(s) and {len(rois)} ROI(s) chosen")
 
 
-def _pairs(texts: list[str] | None, allowed: set[str] | None = None) -> dict[str, str]:
+def _pairs(texts: list[str] | None) -> dict[str, str]:
     pairs = {}
     for text in texts or []:
         left, separator, right = text.partition("=")
-        if not separator or (allowed and right not in allowed):
-            raise BadRequest(f"'{text}' is not UID=VALUE" + (f" with VALUE one of {sorted(allowed)}" if allowed else ""))
+        if not (left and separator and right):
+            raise BadRequest(f"'{text}' is not NAME=VALUE")
         pairs[left] = right
     return pairs
 
@@ -179,5 +186,7 @@ def replay(case: CaseArgument, config: ConfigOption = None) -> None:
         if found.assessment.get("reason")
         else facts.case_ready(found.case_id, found.input_digest)
     )
+    for delivery in index.deliveries(_sr_uid(found)):
+        index.save_delivery(replace(delivery, state="pending"))
     index.save_clinical(found.case_id, index.clinical(found.case_id), [event])
     console.print(f"case {found.case_id}: {event.topic} published again")

@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 from prognode.domain.aorta import aorta_hounsfield
 from prognode.domain.crop import CropWindow, crop
 from prognode.domain.geometry import Stack, build_stack, pixel_from_lps
+from prognode.domain.need_set import NeedSet
 from prognode.domain.phase import DescriptionRules, PhaseEvidence, decide_phases, header_evidence, hounsfield_evidence
 from prognode.domain.prognosis import Phase
+from prognode.domain.readiness import needs_from_json
 from prognode.domain.report import PhaseFinding, RoiReference
 from prognode.domain.roi import Roi, largest_of, longest_diameter_mm, match_roi
 from prognode.errors import InvalidInput
 from prognode.events import facts
-from prognode.ports import JSON, Case, Event, Index, Instance, ObjectStore
+from prognode.ports import Case, Event, Index, Instance, ObjectStore
 from prognode.runtime.crop_archive import CropArchive
 from prognode.runtime.keys import crop_key
 from prognode.runtime.phases import series_headers
-from prognode.runtime.studies import StudyReader, planes_of
+from prognode.runtime.studies import StudyReader
 from prognode.runtime.worker import Handler
 from services.preprocess.settings import PreprocessSettings
 
@@ -73,13 +75,14 @@ class Preprocess:
 
     def _prepare(self, case: Case) -> CropArchive:
         instances = {i.sop_instance_uid: i for i in self.index.instances(case.study_instance_uid)}
-        series = [self._read(need, instances) for need in case.assessment["needs"]]
+        needs = needs_from_json(case.assessment)
+        series = [self._read(need, instances) for need in needs]
         evidence = self._evidence(case, list(instances.values()), series)
         arterial, venous = decide_phases([one.uid for one in series], evidence)
         by_uid = {one.uid: one for one in series}
         ordered: tuple[tuple[Phase, _Series], ...] = (("arterial", by_uid[arterial]), ("venous", by_uid[venous]))
         found = [_finding(phase, one, _sentence(evidence, one.uid)) for phase, one in ordered]
-        used = [uid for need in case.assessment["needs"] for uid in need["sop_instance_uids"]]
+        used = [uid for need in needs for uid in need.sop_instance_uids]
         accepted = [instances[uid].received_at for uid in used] + [one.roi_object.received_at for one in series]
         return CropArchive(
             findings=(found[0], found[1]),
@@ -89,26 +92,24 @@ class Preprocess:
             remarks=tuple(dict.fromkeys(remark for one in series for remark in one.remarks)),
         )
 
-    def _read(self, need: JSON, instances: Mapping[str, Instance]) -> _Series:
+    def _read(self, need: NeedSet, instances: Mapping[str, Instance]) -> _Series:
         """Contour, planes and pixels of one need-set."""
+        assert need.window is not None, "a case that is ready has its windows"
         reader = StudyReader(self.objects)
-        roi_object = instances[need["roi"]["object_uid"]]
-        number = need["roi"]["number"]
-        roi = next(roi for roi in reader.rois([roi_object]) if roi.number == number)
-        members = [instances[uid] for uid in dict.fromkeys(need["sop_instance_uids"])]
-        first = members[0]
-        stack = build_stack(
-            first.series_instance_uid, first.card.get("frame_of_reference_uid") or None, planes_of(members, need)
-        )
+        roi_object = instances[need.roi.object_uid]
+        roi = next(roi for roi in reader.rois([roi_object]) if need.roi.names(roi))
+        first = instances[need.planes[0].sop_instance_uid]
+        frame = first.card.get("frame_of_reference_uid") or None
+        stack = build_stack(need.series_instance_uid, frame, need.planes)
         match = match_roi(roi, stack)
         return _Series(
-            uid=first.series_instance_uid,
+            uid=need.series_instance_uid,
             roi=roi,
             roi_object=roi_object,
             stack=stack,
             hu=reader.hounsfield_stack(stack.planes, instances),
-            window=CropWindow.from_json(need["window"]),
-            remarks=(*need.get("remarks", ()), *match.warnings, *roi.warnings),
+            window=need.window,
+            remarks=(*need.remarks, *match.warnings, *roi.warnings),
             description=str(first.card.get("series_description") or ""),
         )
 

@@ -18,7 +18,7 @@ import structlog
 from prognode.domain.identity import case_id as case_id_of
 from prognode.domain.identity import digest
 from prognode.domain.readiness import Assessment, Choices, Rules, assess
-from prognode.errors import InvalidInput, Unavailable
+from prognode.errors import Unavailable
 from prognode.events import facts
 from prognode.ports import Case, CaseState, Clock, Event, Index, Instance, ObjectStore, Pacs
 from prognode.runtime.studies import StudyReader, is_roi_object, series_views
@@ -186,8 +186,7 @@ class Assembler:
         for need in found.needs:
             parts += [need.series_instance_uid, sha256[need.roi.object_uid], str(need.roi.number)]
             parts += [sha256[plane.sop_instance_uid] for plane in need.planes]
-        phases = self._choices(case_id_of(instances[0].study_instance_uid)).phases
-        return digest(*parts, *(f"{uid}={phase}" for uid, phase in sorted(phases.items())))
+        return digest(*parts, *(f"{uid}={phase}" for uid, phase in sorted(found.phases.items())))
 
     # ------------------------------------------------------------ waiting
 
@@ -249,5 +248,3 @@ class Assembler:
             if sent >= len(uids):
                 return
 
-
-__all__ = ["Assembler", "InvalidInput"]

@@ -67,7 +67,7 @@ class StoreHandler:
         index: Index,
         clock: Clock,
         settings: ReceiverSettings,
-        on_stored: Callable[[str], None] = lambda _study_instance_uid: None,
+        on_stored: Callable[[Instance], None] = lambda _instance: None,
     ) -> None:
         self._objects = objects
         self._index = index
@@ -77,14 +77,14 @@ class StoreHandler:
         self._full = False
 
     def store(self, request: StoreRequest) -> StoreAnswer:
-        """Store the instance or say why not. ``on_stored(study_instance_uid)`` is called for every new one."""
+        """Store the instance or say why not. ``on_stored(instance)`` is called for every new one."""
         try:
-            answer, study = self._store(request)
+            answer, stored = self._store(request)
         except Refusal as refusal:
-            answer, study = StoreAnswer(refusal.status, refusal.comment), None
+            answer, stored = StoreAnswer(refusal.status, refusal.comment), None
         except Unavailable as error:
             log.warning("store-unavailable", why=str(error))
-            answer, study = (
+            answer, stored = (
                 StoreAnswer(Status.OUT_OF_RESOURCES, "storage does not answer now, send again later"),
                 None,
             )
@@ -92,11 +92,11 @@ class StoreHandler:
             log.warning(
                 "store-refused", status=f"{answer.status:#06x}", why=answer.comment, peer=request.calling_ae
             )
-        if study is not None:
-            self._on_stored(study)
+        if stored is not None:
+            self._on_stored(stored)
         return answer
 
-    def _store(self, request: StoreRequest) -> tuple[StoreAnswer, str | None]:
+    def _store(self, request: StoreRequest) -> tuple[StoreAnswer, Instance | None]:
         self._refuse_when_full()
         check_uid(request.sop_instance_uid, "SOP Instance UID of the command")
         check_uid(request.sop_class_uid, "SOP Class UID of the command")
@@ -135,7 +135,7 @@ class StoreHandler:
             card=card(header),
         )
 
-    def _keep(self, instance: Instance, patient_key: str, file: bytes) -> tuple[StoreAnswer, str | None]:
+    def _keep(self, instance: Instance, patient_key: str, file: bytes) -> tuple[StoreAnswer, Instance | None]:
         """Make object and row durable, or leave neither."""
         known = self._index.instance(instance.sop_instance_uid)
         if known is not None and known.sha256 != instance.sha256:
@@ -144,7 +144,7 @@ class StoreHandler:
             self._objects.put(instance.object_key, file)
         registered = self._index.register(instance, patient_key)
         if registered is Registered.NEW:
-            return StoreAnswer(Status.SUCCESS), instance.study_instance_uid
+            return StoreAnswer(Status.SUCCESS), instance
         if registered is Registered.DUPLICATE:
             return StoreAnswer(Status.SUCCESS), None
         # the key holds this content alone, and no row names it

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from prognode.dicom.part10 import encode
+from prognode.dicom.dataset_encoding import encode
 from prognode.dicom.secondary_capture import build_secondary_capture
 from prognode.dicom.sr import SR_CLASSES, sr_variants
 from prognode.domain.covariates import covariates
@@ -24,7 +24,7 @@ from prognode.domain.identity import digest, figure_uid, report_uid
 from prognode.domain.prognosis import Phase, Prognosis
 from prognode.domain.prognosis import prognose as prognose_with
 from prognode.domain.recipe import Recipe
-from prognode.domain.report import RESEARCH_NOTICE, PhaseFinding, RecipeIdentity, Report
+from prognode.domain.report import RESEARCH_NOTICE, PhaseFinding, Report
 from prognode.domain.report_json import report_from_json, report_to_json
 from prognode.errors import InvalidInput, Reason
 from prognode.events import facts
@@ -152,7 +152,7 @@ class Scoring:
             study_instance_uid=case.study_instance_uid,
             findings=archive.findings,
             prognosis=prognosis,
-            recipe=recipe_identity(self.recipe),
+            recipe=self.recipe.identity,
             input_digest=str(case.input_digest),
             covariates_digest=_covariates_digest(prognosis),
             content_datetime=max(archive.accepted_at, str(clinical.get("set_at", ""))),
@@ -172,7 +172,7 @@ class Scoring:
     def _refuse(self, case: Case, refusal: Refusal) -> Sequence[Event]:
         instances = self.index.instances(case.study_instance_uid)
         drafted = refusal_report(
-            case, refusal, instances, recipe_identity(self.recipe), (RESEARCH_NOTICE,), _predecessor(case)
+            case, refusal, instances, self.recipe.identity, (RESEARCH_NOTICE,), _predecessor(case)
         )
         if drafted is None:
             # no image to pin the statement to: it goes out when one comes
@@ -261,13 +261,6 @@ class Illustration:
         assert source is not None, "an instance that was scored is never removed"
         header = StudyReader(scoring.objects).dataset(source, pixels=False)
         return encode(build_secondary_capture(report, header, scoring.draw(report, images)))
-
-
-def recipe_identity(recipe: Recipe) -> RecipeIdentity:
-    """What a report says of the model that speaks."""
-    return RecipeIdentity(
-        recipe.name, recipe.version, recipe.digest, recipe.extractor.sha256, recipe.demonstration
-    )
 
 
 def notices(recipe: Recipe, headers: Iterable[Dataset]) -> tuple[str, ...]:

@@ -22,10 +22,12 @@ from pynetdicom.sop_class import (
     StorageCommitmentPushModel,
 )
 from sample_objects import SR_CLASSES, encoded, report_variants, structured_report
+from sr_samples import sample_report, unicode_sources
 
 import prognode.adapters.dicom_pacs as adapter
 from prognode.adapters.dicom_pacs import DicomPacs, PacsSettings, send_at_once
-from prognode.adapters.storage_commitment import CommitmentResults, accept_verdicts
+from prognode.adapters.storage_commitment import CommitmentResults
+from prognode.dicom.sr import sr_variants
 from prognode.errors import Unavailable
 from prognode.events import facts
 from prognode.ports import Delivery, Event
@@ -100,6 +102,15 @@ def test_the_bytes_of_a_report_arrive_untouched():
             assert pacs_at(peer.port).send([variant]).status == 0x0000
         assert [item.dataset for item in peer.received] == [dataset_bytes(variant) for variant in variants]
         assert {item.transfer_syntax_uid for item in peer.received} == {ExplicitVRLittleEndian}
+
+
+def test_the_node_s_own_report_and_its_fall_backs_arrive_untouched():
+    """The same for what the node really writes: each class of a report with non-ASCII names in it."""
+    variants = sr_variants(sample_report(), unicode_sources())
+    with peer_scp(SR_CLASSES) as peer:
+        for variant in variants:
+            assert pacs_at(peer.port).send([variant]).status == 0x0000
+        assert [item.dataset for item in peer.received] == [dataset_bytes(variant) for variant in variants]
 
 
 @pytest.mark.component
@@ -281,6 +292,11 @@ def test_a_verdict_that_comes_late_is_found_at_the_next_try():
 
 
 # ---------------------------------------------------------------- Orthanc
+
+
+def accept_verdicts(ae: AE) -> None:
+    """Take associations in which the requestor is the SCP of the push model, as the node's receiver does."""
+    ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -38,7 +38,6 @@ class ReadingRoom:
     pacs: components.Orthanc
     site_url: str
     browser: Browser
-    stored: set[str] = field(default_factory=set)
 
     def store(self, study: SyntheticStudy, report_file: bytes) -> None:
         """Put a study and a report about it into the PACS."""

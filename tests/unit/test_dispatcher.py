@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +27,8 @@ SR_3D = "1.2.840.10008.5.1.4.1.1.88.34"
 SR_2D = "1.2.840.10008.5.1.4.1.1.88.33"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DIGEST = "0" * 64
+CASE = "0f3a9c5d7e1b2468"
+SCHEMAS = Path(__file__).resolve().parents[2] / "schemas" / "events"
 
 
 class Ledger:
@@ -92,11 +97,16 @@ def dispatcher(*peers: ScriptedPacs, committing: Sequence[str] = (), **settings:
 
 
 def ready(kind: str = "sr") -> Event:
-    return facts.report_ready("case", DIGEST, kind, UID, ["best", "second"])
+    return facts.report_ready(CASE, DIGEST, kind, UID, ["best", "second"])
 
 
 def handle(node: Dispatcher, event: Event) -> list[Event]:
-    return list(node.handlers[event.topic](event))
+    """What follows from an event; everything that is published keeps to its schema."""
+    events = list(node.handlers[event.topic](event))
+    for published in events:
+        schema = json.loads((SCHEMAS / f"{published.topic}.v1.schema.json").read_text())
+        jsonschema.validate(published.payload, schema)
+    return events
 
 
 def requested(node: Dispatcher, kind: str = "sr") -> Event:
@@ -132,7 +142,7 @@ def test_a_finished_report_goes_to_every_destination_as_a_delivery_of_its_own():
     events = handle(node, ready())
     assert [event.payload["destination"] for event in events] == ["a", "b"]
     assert {event.topic for event in events} == {facts.DELIVERY_REQUESTED}
-    assert {event.key for event in events} == {"case"}
+    assert {event.key for event in events} == {CASE}
 
 
 def test_without_any_destination_the_report_counts_as_delivered_at_once():

@@ -309,7 +309,8 @@ class DicomPacs:
 
     @property
     def _peer(self) -> str:
-        return f"{self.name} ({self._settings.ae_title}@{self._settings.host}:{self._settings.port})"
+        address = f"{self._settings.ae_title}@{self._settings.host}:{self._settings.port}"
+        return address if self.name == address else f"{self.name} ({address})"
 
     def _status(self, answer: Dataset, what: str) -> int:
         """Status of an answer; pynetdicom hands back an empty one when the peer aborted or took too long."""

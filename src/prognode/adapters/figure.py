@@ -97,9 +97,11 @@ def _write(figure: Figure, x: float, y: float, words: str, **style: Any) -> None
     figure.text(x / WIDTH_PX, 1 - y / HEIGHT_PX, words, **{"va": "center", **style})
 
 
-def _bar(figure: Figure, left: float, top: float, width: float, height: float, colour: str) -> None:
+def _bar(figure: Figure, box: tuple[float, float, float, float], colour: str) -> None:
+    """Filled rectangle: (left, top, width, height) in pixels from the top left corner."""
     from matplotlib.patches import Rectangle
 
+    left, top, width, height = box
     corner = (left / WIDTH_PX, 1 - (top + height) / HEIGHT_PX)
     figure.add_artist(Rectangle(corner, width / WIDTH_PX, height / HEIGHT_PX, color=colour, linewidth=0))
 
@@ -114,7 +116,7 @@ def horizon(months: int) -> str:
 
 def _headline(figure: Figure, report: Report, prognosis: Prognosis) -> None:
     colour = ACCENT[prognosis.risk_group]
-    _bar(figure, 0, 0, 14, 140, colour)
+    _bar(figure, (0, 0, 14, 140), colour)
     _write(figure, 40, 50, f"{prognosis.risk_group.upper()} RISK", size=34, weight="bold", color=colour)
     relation = "above" if prognosis.linear_predictor > prognosis.cutoff else "not above"
     rule = f"Linear predictor {prognosis.linear_predictor:.3f}, {relation} the cutoff {prognosis.cutoff:.3f}"
@@ -135,7 +137,7 @@ def _completeness(prognosis: Prognosis) -> str:
 
 def _research_mark(figure: Figure, report: Report) -> None:
     marks = ["RESEARCH ONLY"] + (["DEMONSTRATION"] if report.recipe.demonstration else [])
-    _bar(figure, 1140, 22, 430, 100, WARNING)
+    _bar(figure, (1140, 22, 430, 100), WARNING)
     _write(figure, 1355, 56, marks[0], size=29, weight="bold", color="white", ha="center")
     below = marks[1] if len(marks) > 1 else "not for clinical decisions"
     _write(figure, 1355, 97, below, size=17, weight="bold", color="white", ha="center")
@@ -143,7 +145,7 @@ def _research_mark(figure: Figure, report: Report) -> None:
 
 def _footer(figure: Figure, report: Report) -> None:
     recipe = report.recipe
-    _bar(figure, 0, HEIGHT_PX - 44, WIDTH_PX, 44, WARNING)
+    _bar(figure, (0, HEIGHT_PX - 44, WIDTH_PX, 44), WARNING)
     words = "   ·   ".join(report.notices)
     _write(
         figure,
@@ -257,7 +259,7 @@ def _orientation(axes: Axes, row: Vector, column: Vector) -> None:
     def opposite(direction: Vector) -> Vector:
         return (-direction[0], -direction[1], -direction[2])
 
-    style = {"transform": axes.transAxes, "color": "white", "size": 12, "ha": "center", "va": "center"}
+    style: dict[str, Any] = {"transform": axes.transAxes, "color": "white", "size": 12, "ha": "center", "va": "center"}
     axes.text(0.035, 0.5, patient_side(opposite(row)), **style)
     axes.text(0.965, 0.5, patient_side(row), **style)
     axes.text(0.5, 0.955, patient_side(opposite(column)), **style)
@@ -288,7 +290,7 @@ def _nomogram(axes: Axes, prognosis: Prognosis, model: CoxModel) -> None:
     rows = list(_rows(prognosis, model))
     axes.set(xlim=(-27, 127), ylim=(len(rows) - 0.4, -1.2))
     axes.axis("off")
-    head = {"size": 11, "color": FAINT, "va": "center"}
+    head: dict[str, Any] = {"size": 11, "color": FAINT, "va": "center"}
     axes.text(-26, -0.85, "Nomogram", size=14, weight="bold", va="center")
     axes.text(108, -0.85, "This patient", ha="center", **head)
     axes.text(121, -0.85, "Points", ha="center", **head)

@@ -1,7 +1,8 @@
 """ResNet-50 weights: read from the Keras release file, downloaded, or made up from a seed.
 
 The release file is the one that Keras itself downloads; its MD5 is published in Keras's own source. The file of 2017,
-which the paper links, holds the same numbers under other layer names and was used with another epsilon.
+at the address that the paper links, names its layers otherwise and was used with another epsilon. Either file goes
+into the graph of today's ``keras.applications``, which pads before the first pooling as Keras of 2017 did not.
 """
 
 from __future__ import annotations

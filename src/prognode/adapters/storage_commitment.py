@@ -12,9 +12,6 @@ from collections import OrderedDict
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE
-from pynetdicom.sop_class import StorageCommitmentPushModel
 
 PUSH_MODEL_INSTANCE = "1.2.840.10008.1.20.1.1"
 """Well-known SOP Instance UID of the push model (PS3.4 J.3.5)."""
@@ -88,17 +85,3 @@ def request_of(transaction_uid: str, sop_class_uid: str, sop_instance_uid: str) 
     request.TransactionUID = transaction_uid
     request.ReferencedSOPSequence = [reference]
     return request
-
-
-def accept_verdicts(ae: AE) -> None:
-    """Let ``ae``, acting as SCP, take the associations that a PACS opens to report verdicts.
-
-    There the PACS is requestor and SCP of the push model; the role it asks for (PS3.7 D.3.3.4) is granted. A node that
-    offers storage commitment itself uses the same context in the default role.
-    """
-    ae.add_supported_context(
-        StorageCommitmentPushModel,
-        [ImplicitVRLittleEndian, ExplicitVRLittleEndian],
-        scu_role=True,
-        scp_role=True,
-    )

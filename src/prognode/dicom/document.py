@@ -45,7 +45,7 @@ def patient_and_study(source: Dataset) -> Dataset:
     """Patient, General Study and Patient Study attributes (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2) of a source header."""
     dataset = Dataset()
     for tag, vr, pattern, longest, always in _COPIED:
-        value = _text(source, tag)[:longest]
+        value = _text(source, tag)[:longest].strip()
         if not pattern.fullmatch(value):
             value = ""
         if value or always:

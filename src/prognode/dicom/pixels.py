@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels import pixel_array
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
 )
 
 from prognode.dicom.values import first_item, functional_group, integer, items, number, value_of
@@ -47,13 +49,15 @@ def hounsfield(dataset: Dataset, frame: int = 1) -> NDArray[np.float32]:
     Raises :class:`InvalidInput` with PIXELS_UNREADABLE.
     """
     slope, intercept = _rescale(dataset, frame)
-    stored = _stored(dataset, frame)
+    raw = _stored(dataset, frame)
+    stored = _without_unused_bits(dataset, raw)
     hu = stored.astype(np.float32)
     hu *= np.float32(slope)
     hu += np.float32(intercept)
-    padding = _padding(dataset, stored)
-    if padding is not None:
-        hu[padding] = AIR_HU
+    for values in (stored,) if stored is raw else (stored, raw):
+        padding = _padding(dataset, values)
+        if padding is not None:
+            hu[padding] = AIR_HU
     return hu
 
 
@@ -83,10 +87,38 @@ def _stored(dataset: Dataset, frame: int) -> NDArray[Any]:
     if syntax in NATIVE:
         return _native(dataset, frame, big_endian=syntax == ExplicitVRBigEndian)
     try:
+        if syntax == JPEGExtended12Bit and (integer(dataset, "BitsStored") or 8) > 8:
+            return _jpeg_12_bit(dataset, frame)
         decoded: NDArray[Any] = pixel_array(dataset, index=frame - 1, raw=True)
     except DECODER_ERRORS as error:
         raise _unreadable(f"The pixel data (transfer syntax {syntax}) cannot be decoded.") from error
     return decoded
+
+
+def _jpeg_12_bit(dataset: Dataset, frame: int) -> NDArray[Any]:
+    """Decode lossy JPEG of more than 8 bits with GDCM itself, which pydicom does not ask for it."""
+    import gdcm
+
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    count = integer(dataset, "NumberOfFrames") or 1
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(get_frame(dataset.PixelData, frame - 1, number_of_frames=count))
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((columns, rows, 1))
+    image.SetDataElement(element)
+    image.SetPhotometricInterpretation(
+        gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
+    )
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
+    signed = int(dataset.PixelRepresentation)
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, signed))
+    octets = image.GetBuffer().encode("utf-8", "surrogateescape")  # the binding hands bytes over as text
+    return np.frombuffer(octets, "<i2" if signed else "<u2", rows * columns).reshape(rows, columns)
 
 
 def _native(dataset: Dataset, frame: int, *, big_endian: bool) -> NDArray[Any]:
@@ -107,6 +139,15 @@ def _native(dataset: Dataset, frame: int, *, big_endian: bool) -> NDArray[Any]:
         raise _unreadable("The pixel data are shorter than the matrix.")
     stored = np.frombuffer(data, dtype, count, offset=(frame - 1) * count * dtype.itemsize)
     return stored.reshape(rows, columns)
+
+
+def _without_unused_bits(dataset: Dataset, raw: NDArray[Any]) -> NDArray[Any]:
+    """Clear bits above Bits Stored, which may hold anything (PS3.5 8.1.1); signed values keep their sign."""
+    stored, allocated = integer(dataset, "BitsStored"), 8 * raw.dtype.itemsize
+    if stored is None or not 0 < stored < allocated or transfer_syntax(dataset) not in NATIVE:
+        return raw
+    unused = allocated - stored
+    return raw.astype(raw.dtype.newbyteorder("=")) << unused >> unused
 
 
 def _rescale(dataset: Dataset, frame: int) -> tuple[float, float]:

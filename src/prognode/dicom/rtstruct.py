@@ -123,7 +123,7 @@ def _usable(sequence: Iterable[Dataset]) -> _Contours:
             found.skip("coordinates cannot be read", Reason.ROI_UNREADABLE)
         elif len(points) < 3:
             found.skip("fewer than three points", Reason.ROI_EMPTY)
-        elif not np.linalg.norm(area_vector(points)):
+        elif _collinear(points):
             found.skip("all points on one line", Reason.ROI_EMPTY)
         else:
             found.points.append(points)
@@ -172,15 +172,30 @@ def area_vector(points: Points) -> Points:
     return vector
 
 
+def _collinear(points: Points) -> bool:
+    relative = points - points[0]
+    farthest = relative[np.argmax((relative**2).sum(axis=1))]
+    return not np.linalg.norm(np.cross(relative, farthest), axis=1).max() > 0
+
+
 def _normal(contours: Sequence[Points]) -> Vector:
-    """Normal of the planes that most of the enclosed area lies on."""
+    """Normal of the planes that most of the enclosed area lies on; a patient axis where every contour is flat on it.
+
+    Small contours with rounded coordinates tilt by degrees, which would shift planes that lie far from the origin.
+    """
     if not contours:
         return (0.0, 0.0, 1.0)
     vectors = np.array([area_vector(points) for points in contours])
-    largest = vectors[np.argmax(np.linalg.norm(vectors, axis=1))]
-    aligned = vectors * np.sign(vectors @ largest)[:, None]
-    parallel = np.abs(vectors @ largest) > 0.9 * np.linalg.norm(vectors, axis=1) * np.linalg.norm(largest)
-    return facing(aligned[parallel].sum(axis=0))
+    sizes = np.linalg.norm(vectors, axis=1)
+    largest = vectors[np.argmax(sizes)]
+    if not sizes.max() > 0:  # figures of eight only: two loops that cancel
+        largest = np.linalg.svd(contours[0] - contours[0].mean(axis=0))[2][2]
+        return facing(largest)
+    parallel = np.abs(vectors @ largest) > 0.9 * sizes * np.linalg.norm(largest)
+    mean = facing((vectors * np.sign(vectors @ largest)[:, None])[parallel].sum(axis=0))
+    axis = facing(np.eye(3)[np.argmax(np.abs(mean))])
+    flat = all(_is_flat(points, points @ np.array(axis)) for points in contours)
+    return axis if flat else mean
 
 
 def _sections(usable: _Contours, normal: Vector) -> tuple[tuple[CrossSection, ...], list[str]]:

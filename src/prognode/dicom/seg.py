@@ -392,15 +392,17 @@ def _parts(dataset: Dataset, frames: Sequence[_Frame]) -> dict[int, list[_Part]]
     if _is_label_map(dataset):
         return _label_parts(dataset, frames, decoded)
     threshold = _threshold(dataset)
+    described = _described(dataset)
+    only = next(iter(described)) if len(described) == 1 else None
     parts: dict[int, list[_Part]] = {}
     for frame, values in zip(frames, decoded, strict=True):
-        if frame.segment is None:
-            raise InvalidInput(
-                Reason.ROI_UNREADABLE, f"frame {frame.plane.frame} does not say which segment it shows"
-            )
+        segment = only if frame.segment is None else frame.segment
+        if segment is None:
+            detail = f"frame {frame.plane.frame} does not say which segment it shows"
+            raise InvalidInput(Reason.ROI_UNREADABLE, detail)
         mask = values >= threshold
         if mask.any():
-            parts.setdefault(frame.segment, []).append(_part(frame, mask))
+            parts.setdefault(segment, []).append(_part(frame, mask))
     return parts
 
 

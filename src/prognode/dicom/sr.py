@@ -107,7 +107,11 @@ def _set_identity(dataset: Dataset, report: Report, sop_class_uid: str) -> None:
 
 
 def _document_header(report: Report, header: Dataset) -> list[tuple[int, str, object]]:
-    """SR Document Series and SR Document General modules (PS3.3 C.17.1, C.17.2)."""
+    """SR Document Series and SR Document General modules (PS3.3 C.17.1, C.17.2).
+
+    A report with every covariate is FINAL and stays UNVERIFIED: no person has signed it. PRELIMINARY is kept for a
+    report that another one will follow.
+    """
     date, time = report.content_datetime[:8], report.content_datetime[8:14]
     flag = "PRELIMINARY" if report.status == "preliminary" else "FINAL"
     return [
@@ -454,7 +458,7 @@ def plane_reference(plane: ImagePlane, sources: Sources) -> Dataset:
     """Reference to the image of a plane; the frame number is given for multi-frame images only."""
     source = sources[plane.sop_instance_uid]
     frame = plane.frame if "NumberOfFrames" in source else None
-    return sr.reference(str(source.SOPClassUID), plane.sop_instance_uid, frame)
+    return sr.reference(str(source.SOPClassUID), plane.sop_instance_uid, frame=frame)
 
 
 def _outline(finding: PhaseFinding, sources: Sources) -> Dataset:
@@ -484,16 +488,19 @@ def closed_polyline(outline: NDArray[np.float64], limit: int = MAX_OUTLINE_POINT
 
 
 def _roi_link(roi: RoiReference) -> list[Dataset]:
-    """The ROI that the outline was taken from, by object and number.
+    """The ROI that the outline was taken from: a segment of a SEG, or an ROI of an RTSTRUCT by its number.
 
-    TID 1410 knows one region, the outline; the link is an extension of the group (PS3.16 6: extensible template).
-    The ROI number hangs on it as a concept modifier: readers refuse a property below a COMPOSITE item.
+    TID 1410 knows one region, the outline; the link is an addition, which TID 1410 allows (extensible template). The
+    ROI number hangs on it as a concept modifier: readers refuse a property below a COMPOSITE item.
     """
-    number = sr.text(sr.HAS_CONCEPT_MOD, codes.ROI_IDENTIFIER, str(roi.number))
-    referenced = sr.reference(roi.sop_class_uid, roi.sop_instance_uid)
-    if roi.kind == "NIFTI":
-        return []
-    return [sr.composite(sr.CONTAINS, codes.REGION_IN_SPACE, referenced, [number])]
+    uids = (roi.sop_class_uid, roi.sop_instance_uid)
+    if roi.kind == "SEG":
+        segment = sr.reference(*uids, segment=roi.number)
+        return [sr.image(sr.CONTAINS, codes.REFERENCED_SEGMENT, segment)]
+    if roi.kind == "RTSTRUCT":
+        number = sr.text(sr.HAS_CONCEPT_MOD, codes.ROI_IDENTIFIER, str(roi.number))
+        return [sr.composite(sr.CONTAINS, codes.REGION_IN_SPACE, sr.reference(*uids), [number])]
+    return []
 
 
 Descriptor = tuple[codes.Code, float, codes.Code]

@@ -42,10 +42,11 @@ def coded(code: Code) -> list[Dataset]:
 
 
 def decimal_string(value: float) -> str:
-    """DS of at most 16 characters and ten significant digits (PS3.5 6.2); ``ValueError`` unless finite."""
+    """DS of at most 16 characters with nine or ten significant digits (PS3.5 6.2); ``ValueError`` unless finite."""
     if not math.isfinite(value):
         raise ValueError(f"{value} cannot be a numeric value of a report")
-    return f"{value:.10g}" if abs(value) < 1e10 else f"{value:.8e}"
+    text = f"{value:.10g}"
+    return text if len(text) <= 16 else f"{value:.9g}"
 
 
 def item(
@@ -99,11 +100,15 @@ def num(relationship: str, name: Code, value: float, unit: Code, children: Itera
     return item(relationship, "NUM", name, [(0x0040A300, "SQ", [measured])], children)
 
 
-def reference(sop_class_uid: str, sop_instance_uid: str, frame: int | None = None) -> Dataset:
-    """Item of a Referenced SOP Sequence; ``frame`` is for multi-frame images only."""
+def reference(
+    sop_class_uid: str, sop_instance_uid: str, *, frame: int | None = None, segment: int | None = None
+) -> Dataset:
+    """Item of a Referenced SOP Sequence; ``frame`` is for multi-frame images only, ``segment`` for segmentations."""
     dataset = attributes((0x00081150, "UI", sop_class_uid), (0x00081155, "UI", sop_instance_uid))
     if frame is not None:
         dataset.add(DataElement(0x00081160, "IS", str(frame)))
+    if segment is not None:
+        dataset.add(DataElement(0x0062000B, "US", segment))
     return dataset
 
 

@@ -51,7 +51,9 @@ def aorta_hounsfield(hu: NDArray[np.float32], stack: Stack) -> float | None:
         return None
     pixel_mm = (plane.row_spacing_mm, plane.column_spacing_mm)
     picked = np.unique(np.linspace(0, len(hu) - 1, min(SLICES_LOOKED_AT, len(hu))).round().astype(int))
-    slices = [_upright(_reduced(hu[k], pixel_mm), plane.row_cosines[0], plane.column_cosines[1]) for k in picked]
+    slices = [
+        _upright(_reduced(hu[k], pixel_mm), plane.row_cosines[0], plane.column_cosines[1]) for k in picked
+    ]
     spine = _spine_mm(slices)
     if spine is None:
         return None
@@ -62,7 +64,9 @@ def _reduced(image: Slice, pixel_mm: tuple[float, float]) -> Slice:
     """Smoothed against noise and sampled at about the working pixel size."""
     sigma = [0.6 * WORKING_PIXEL_MM / size for size in pixel_mm]
     smooth = ndimage.gaussian_filter(image, sigma, mode="nearest")
-    return np.asarray(ndimage.zoom(smooth, [size / WORKING_PIXEL_MM for size in pixel_mm], order=1), dtype=np.float32)
+    return np.asarray(
+        ndimage.zoom(smooth, [size / WORKING_PIXEL_MM for size in pixel_mm], order=1), dtype=np.float32
+    )
 
 
 def _upright(image: Slice, row_x: float, column_y: float) -> Slice:
@@ -114,7 +118,11 @@ def _candidates(image: Slice, spine: tuple[float, float]) -> list[AorticBlood]:
             if blob is not None:
                 y, x = ((box[0].start + top), (box[1].start + left))
                 placed = AorticBlood(
-                    blob.x_mm + x * WORKING_PIXEL_MM, blob.y_mm + y * WORKING_PIXEL_MM, blob.hu, blob.area_mm2, blob.roundness
+                    blob.x_mm + x * WORKING_PIXEL_MM,
+                    blob.y_mm + y * WORKING_PIXEL_MM,
+                    blob.hu,
+                    blob.area_mm2,
+                    blob.roundness,
                 )
                 if _before(placed, spine):
                     found.append(placed)
@@ -144,7 +152,9 @@ def _blob(image: Slice, mask: Mask) -> AorticBlood | None:
     median = float(np.median(values))
     if median > 700 or float(np.std(values)) > 0.15 * median:
         return None
-    return AorticBlood(float(x.mean()) * WORKING_PIXEL_MM, float(y.mean()) * WORKING_PIXEL_MM, median, area, roundness)
+    return AorticBlood(
+        float(x.mean()) * WORKING_PIXEL_MM, float(y.mean()) * WORKING_PIXEL_MM, median, area, roundness
+    )
 
 
 def _most_consistent(by_slice: Sequence[Sequence[AorticBlood]]) -> float | None:
@@ -153,7 +163,11 @@ def _most_consistent(by_slice: Sequence[Sequence[AorticBlood]]) -> float | None:
     best: tuple[int, float, float] | None = None
     for seed in (blob for blobs in by_slice for blob in blobs):
         chain = [same for blobs in by_slice if (same := _same(seed, blobs)) is not None]
-        rank = (len(chain), float(np.median([b.area_mm2 for b in chain])), float(np.median([b.hu for b in chain])))
+        rank = (
+            len(chain),
+            float(np.median([b.area_mm2 for b in chain])),
+            float(np.median([b.hu for b in chain])),
+        )
         if len(chain) >= needed and (best is None or rank > best):
             best = rank
     return best[2] if best else None
@@ -163,6 +177,7 @@ def _same(seed: AorticBlood, blobs: Sequence[AorticBlood]) -> AorticBlood | None
     near = [
         blob
         for blob in blobs
-        if np.hypot(blob.x_mm - seed.x_mm, blob.y_mm - seed.y_mm) <= SAME_PLACE_MM and 0.7 <= blob.hu / seed.hu <= 1.4
+        if np.hypot(blob.x_mm - seed.x_mm, blob.y_mm - seed.y_mm) <= SAME_PLACE_MM
+        and 0.7 <= blob.hu / seed.hu <= 1.4
     ]
     return max(near, key=lambda blob: blob.area_mm2) if near else None

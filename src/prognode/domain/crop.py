@@ -26,17 +26,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from prognode.domain.geometry import Stack, Vector
+from prognode.domain.geometry import ImagePlane, Stack, Vector
 from prognode.domain.roi import CrossSection, Roi
 from prognode.errors import InvalidInput, Reason
 
 AIR_HU = -1000.0
 WINDOW_SIZE = 224
 WINDOW_SLICES = 3
-MARGIN_SLICES = 8
+MARGIN_SLICES = 9
 """Source slices beyond the window on each side: a cubic spline's answer to a plane fades by 0.268 per plane, so what
 lies farther changes no sample by more than 0.01 HU."""
 MARGIN_PIXELS = 12
+
+STEEP = 0.7071
+"""z component of the normal of planes at 45 degrees; steeper planes have a smaller one."""
 
 _TIE = 1e-6
 _ON_GRID = 1e-6
@@ -63,12 +66,12 @@ class CropWindow:
 
     @property
     def x_mm(self) -> Floats:
-        """x of every column, ascending."""
+        """Position of every column, ascending."""
         return np.arange(self.x0_mm, self.x0_mm + self.size, dtype=np.float64)
 
     @property
     def y_mm(self) -> Floats:
-        """y of every row, ascending."""
+        """Position of every row, ascending."""
         return np.arange(self.y0_mm, self.y0_mm + self.size, dtype=np.float64)
 
     @property
@@ -110,13 +113,20 @@ def z_extent_mm(roi: Roi, stack: Stack) -> tuple[float, float]:
 
     For planes steeper than 45 degrees that line may meet none: then the z range of the image corners.
     """
-    x, y = _centre_xy(roi)
-    n = stack.normal
-    if abs(n[2]) >= np.sqrt(0.5):
-        ends = [(offset - n[0] * x - n[1] * y) / n[2] for offset in (stack.offsets_mm[0], stack.offsets_mm[-1])]
+    if abs(stack.normal[2]) >= STEEP:
+        ends = [
+            z_of_offset_mm(roi, stack.normal, offset)
+            for offset in (stack.offsets_mm[0], stack.offsets_mm[-1])
+        ]
     else:
-        ends = [z for plane in (stack.planes[0], stack.planes[-1]) for z in _corner_z(plane)]
+        ends = [z for plane in (stack.planes[0], stack.planes[-1]) for z in corners_z_mm(plane)]
     return min(ends), max(ends)
+
+
+def z_of_offset_mm(roi: Roi, normal: Vector, offset_mm: float) -> float:
+    """LPS z at which the plane with this offset is met on the line along z through the middle of the ROI."""
+    x, y = _centre_xy(roi)
+    return (offset_mm - normal[0] * x - normal[1] * y) / normal[2]
 
 
 def choose_window_between(roi: Roi, normal: Vector, gap_mm: float, z_extent: ZExtent) -> CropWindow:
@@ -134,7 +144,9 @@ def choose_window_between(roi: Roi, normal: Vector, gap_mm: float, z_extent: ZEx
     areas = _areas_at(slices.astype(np.float64), sections, abs(normal[2]), gap_mm)
     sums = areas[:-2] + areas[1:-1] + areas[2:]
     if not sums.max() > 0:
-        raise InvalidInput(Reason.OUTSIDE_IMAGES, f"no contour of ROI {roi.number} lies between the first and last image")
+        raise InvalidInput(
+            Reason.OUTSIDE_IMAGES, f"no contour of ROI {roi.number} lies between the first and last image"
+        )
     largest = max(sections, key=lambda slab: slab.area_mm2)
     middle = _nearest_of_the_best(middles, sums, largest.z_mm)
     x, y = _centre_xy(roi)
@@ -160,7 +172,8 @@ def _rounded(value: float) -> int:
     return floor(value + 0.5)
 
 
-def _corner_z(plane: Any) -> list[float]:
+def corners_z_mm(plane: ImagePlane) -> list[float]:
+    """LPS z of the four corner pixels."""
     along_row = plane.row_cosines[2] * plane.column_spacing_mm * (plane.columns - 1)
     along_column = plane.column_cosines[2] * plane.row_spacing_mm * (plane.rows - 1)
     z = plane.position_lps_mm[2]
@@ -178,7 +191,11 @@ def _possible_middles(sections: Sequence[_Slab], gap_mm: float, z_extent: ZExten
     reach = gap_mm + 2.0
     low = floor(min(s.z_mm - s.z_range_mm / 2 for s in sections) - reach)
     high = ceil(max(s.z_mm + s.z_range_mm / 2 for s in sections) + reach)
-    if z_extent[0] is not None and z_extent[1] is not None and _slices_between(z_extent[0], z_extent[1]) < WINDOW_SLICES:
+    if (
+        z_extent[0] is not None
+        and z_extent[1] is not None
+        and _slices_between(z_extent[0], z_extent[1]) < WINDOW_SLICES
+    ):
         raise InvalidInput(Reason.TOO_FEW_SLICES, "the series spans fewer than three 1 mm slices")
     if z_extent[0] is not None:
         low = max(low, ceil(z_extent[0] - _ON_GRID) + 1)
@@ -315,7 +332,10 @@ def _crop_aligned(hu: Volume, axes: _Axes, window: CropWindow) -> Volume:
     inside = [_inside(values, hu.shape[axis]) for axis, values in enumerate(index)]
     out = np.full([len(values) for values in index], AIR_HU)
     if all(kept.any() for kept in inside):
-        region = [_region(v[kept], hu.shape[a], _MARGINS[a]) for a, (v, kept) in enumerate(zip(index, inside, strict=True))]
+        region = [
+            _region(v[kept], hu.shape[a], _MARGINS[a])
+            for a, (v, kept) in enumerate(zip(index, inside, strict=True))
+        ]
         weights = [
             _spline_weights(values[kept] - part.start, part.stop - part.start)
             for values, kept, part in zip(index, inside, region, strict=True)
@@ -364,7 +384,7 @@ def _mirrored(index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
         return np.zeros_like(index)
     period = 2 * (length - 1)
     folded = np.abs(index) % period
-    return np.minimum(folded, period - folded)
+    return np.asarray(np.minimum(folded, period - folded))
 
 
 def _crop_oblique(hu: Volume, axes: _Axes, window: CropWindow) -> Volume:

@@ -30,6 +30,8 @@ SHIFT_TOLERANCE_MM = 0.1
 """In-plane jitter of positions that rounding explains."""
 TILT_TOLERANCE = 0.00175
 """Tangent of 0.1 degree between stack direction and normal."""
+MISSING_GAP_FACTOR = 1.5
+"""A gap of more than this many usual gaps means that planes are missing, not that planes are thick."""
 LONE_PLANE_REACH_MM = 0.5
 """How far a contour may lie from the only image of a series, which has no gap to measure by."""
 
@@ -215,20 +217,28 @@ def nearest_plane(stack: Stack, offset_mm: float) -> int | None:
 
 
 def _reach_mm(stack: Stack, index: int, upward: bool) -> float:
-    gaps = gaps_mm(stack)
     usual = modal_gap_mm(stack)
     if usual is None:
         return LONE_PLANE_REACH_MM
-    side = min(max(index if upward else index - 1, 0), gaps.size - 1)
-    return min(float(gaps[side]), 1.5 * usual) / 2 + ABSOLUTE_TOLERANCE_MM
+    return min(_gap_beside(stack, index, upward), MISSING_GAP_FACTOR * usual) / 2 + ABSOLUTE_TOLERANCE_MM
+
+
+def _gap_beside(stack: Stack, index: int, upward: bool) -> float:
+    """Gap above or below a plane; at the ends, the only one."""
+    side = min(max(index if upward else index - 1, 0), len(stack.planes) - 2)
+    return stack.offsets_mm[side + 1] - stack.offsets_mm[side]
 
 
 def local_thickness_mm(stack: Stack, index: int) -> float | None:
-    """Return the length along the normal that plane ``index`` stands for: half a gap to each side; None if alone."""
+    """Return the length along the normal that a plane stands for, half a gap to each side; None if it is alone.
+
+    Across a gap where images are missing it is half the usual gap.
+    """
     usual = modal_gap_mm(stack)
     if usual is None:
         return None
-    return sum(_reach_mm(stack, index, upward) - ABSOLUTE_TOLERANCE_MM for upward in (False, True))
+    gaps = (_gap_beside(stack, index, upward) for upward in (False, True))
+    return sum(usual if gap > MISSING_GAP_FACTOR * usual else gap for gap in gaps) / 2
 
 
 def lps_from_pixel(plane: ImagePlane, column_row: Points) -> Points:

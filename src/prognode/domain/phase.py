@@ -84,7 +84,9 @@ class SeriesHeader:
 
 def operator_evidence(phases: Mapping[str, Phase]) -> tuple[PhaseEvidence, ...]:
     """A person's choice, by series."""
-    return tuple(PhaseEvidence(uid, "operator", phase, "chosen by the operator") for uid, phase in phases.items())
+    return tuple(
+        PhaseEvidence(uid, "operator", phase, "chosen by the operator") for uid, phase in phases.items()
+    )
 
 
 def description_evidence(
@@ -93,7 +95,9 @@ def description_evidence(
     """What the series descriptions say; series whose description says nothing are left out."""
     found = ((header.series_instance_uid, described_phase(header.description, rules)) for header in headers)
     return tuple(
-        PhaseEvidence(uid, "description", phase, f"the series description says {phase}") for uid, phase in found if phase
+        PhaseEvidence(uid, "description", phase, f"the series description says {phase}")
+        for uid, phase in found
+        if phase
     )
 
 
@@ -141,10 +145,16 @@ def _order(first: SeriesHeader, second: SeriesHeader) -> tuple[PhaseEvidence, ..
     earlier, later = (first, second) if apart > 0 else (second, first)
     return (
         PhaseEvidence(
-            earlier.series_instance_uid, "timing", "arterial", f"acquired {abs(apart):.0f} s before the other series"
+            earlier.series_instance_uid,
+            "timing",
+            "arterial",
+            f"acquired {abs(apart):.0f} s before the other series",
         ),
         PhaseEvidence(
-            later.series_instance_uid, "timing", "venous", f"acquired {abs(apart):.0f} s after the other series"
+            later.series_instance_uid,
+            "timing",
+            "venous",
+            f"acquired {abs(apart):.0f} s after the other series",
         ),
     )
 
@@ -163,7 +173,9 @@ def header_evidence(
 # ---------------------------------------------------------------- evidence from pixels
 
 
-def hounsfield_evidence(first: tuple[str, float | None], second: tuple[str, float | None]) -> tuple[PhaseEvidence, ...]:
+def hounsfield_evidence(
+    first: tuple[str, float | None], second: tuple[str, float | None]
+) -> tuple[PhaseEvidence, ...]:
     """Compare the aorta of two series, given as (series UID, aortic HU or None).
 
     The series whose aorta is clearly brighter (1.15 times, and over 180 HU) is arterial, the other venous. Empty when
@@ -259,7 +271,9 @@ def _refuse_conflicts(
     merged: Mapping[str, frozenset[Phase]], evidence: Sequence[PhaseEvidence], uids: Sequence[str]
 ) -> None:
     if any(len(phases) > 1 for phases in merged.values()) or _twice(merged):
-        raise InvalidInput(Reason.PHASE_CONFLICT, f"evidence for the phases contradicts itself: {_spoken(evidence, uids)}")
+        raise InvalidInput(
+            Reason.PHASE_CONFLICT, f"evidence for the phases contradicts itself: {_spoken(evidence, uids)}"
+        )
 
 
 def _unknown_sentence(evidence: Sequence[PhaseEvidence], uids: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from prognode.domain.geometry import (
     LONE_PLANE_REACH_MM,
+    MISSING_GAP_FACTOR,
     ImagePlane,
     Points,
     Stack,
@@ -45,8 +46,6 @@ LARGEST_MM = 224.0
 """The crop is 224 mm wide: a tumour must fit into it."""
 INSIDE_FRACTION = 0.99
 """A cross-section is outside the images when less of its area than this lies inside the matrix."""
-MISSING_GAP_FACTOR = 1.5
-"""A gap of more than this many usual gaps means that planes are missing, not that planes are thick."""
 
 RoiKind = Literal["RTSTRUCT", "SEG", "NIFTI"]
 

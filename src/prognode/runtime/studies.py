@@ -11,9 +11,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.errors import InvalidDicomError
 
-from prognode.dicom.cards import planes_from_card
 from prognode.dicom.ct import usable_planes
 from prognode.dicom.pixels import hounsfield
 from prognode.dicom.rtstruct import read_rtstruct
@@ -21,8 +19,8 @@ from prognode.dicom.seg import read_seg
 from prognode.domain.geometry import ImagePlane
 from prognode.domain.readiness import SeriesView
 from prognode.domain.roi import Roi
-from prognode.errors import InvalidInput, Reason
 from prognode.ports import Instance, ObjectStore
+from prognode.runtime.phases import series_header
 
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
@@ -99,18 +97,7 @@ def _view(members: Sequence[Instance]) -> SeriesView:
         frame_of_reference_uid=first.card.get("frame_of_reference_uid"),
         planes=tuple(planes),
         description=str(first.card.get("series_description") or ""),
+        timing=series_header(members).timing,
         problems=tuple(problems),
     )
 
-
-__all__ = [
-    "ROI_CLASSES",
-    "InvalidDicomError",
-    "InvalidInput",
-    "Reason",
-    "StudyReader",
-    "is_roi_object",
-    "planes_from_card",
-    "read_roi_object",
-    "series_views",
-]

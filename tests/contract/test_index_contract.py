@@ -1,0 +1,267 @@
+"""What every index promises."""
+
+import dataclasses
+import random
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from contract import samples
+from contract.adapters_under_test import INDEXES
+from contract.samples import STUDY
+
+from prognode.ports import CaseState, Delivery, Registered
+
+
+@pytest.fixture(params=INDEXES)
+def reopen(request, tmp_path):
+    return lambda: INDEXES[request.param](tmp_path)
+
+
+@pytest.fixture
+def index(reopen):
+    return reopen()
+
+
+# ---------------------------------------------------------------- instances
+
+
+def test_an_instance_comes_back_as_registered(index, reopen):
+    """Every field of the row comes back equal, time zone and card included, after a restart as well."""
+    instance = samples.instance(1)
+    assert index.register(instance, "patient") is Registered.NEW
+    assert reopen().instance(instance.sop_instance_uid) == instance
+    assert reopen().instances(STUDY) == [instance]
+
+
+def test_times_are_moments(index):
+    """A time given in another zone comes back as the same moment, in UTC."""
+    local = datetime(2026, 5, 1, 12, 0, tzinfo=timezone(timedelta(hours=8)))
+    index.register(dataclasses.replace(samples.instance(1), received_at=local), "patient")
+    received = index.instance(samples.instance(1).sop_instance_uid).received_at
+    assert received == local
+    assert received.tzinfo == UTC
+
+
+def test_unknown_things_are_none_or_empty(index):
+    """What is not there is None, an empty list or an empty dict: no error."""
+    assert index.instance("1.2.3") is None
+    assert index.instances("1.2.3") == []
+    assert index.case("none") is None
+    assert index.cases() == []
+    assert index.choices("none") == {}
+    assert index.clinical("none") == {}
+    assert index.delivery("1.2.3", "PACS") is None
+    assert index.deliveries() == []
+    assert index.problems() == []
+    assert index.unassessed() == []
+    assert index.outbox() == []
+
+
+def test_the_same_bytes_again_are_a_duplicate(index):
+    """A duplicate changes nothing, the study's revision included."""
+    index.register(samples.instance(1), "patient")
+    before = index.unassessed()
+    assert index.register(samples.instance(1), "patient") is Registered.DUPLICATE
+    assert index.unassessed() == before
+
+
+def test_other_bytes_under_the_same_uid_are_a_conflict(index):
+    """The first bytes stay; nothing changes, not even when the re-send names another study."""
+    index.register(samples.instance(1), "patient")
+    before = index.unassessed()
+    assert index.register(samples.instance(1, sha256="f" * 64), "patient") is Registered.CONFLICT
+    moved = samples.instance(1, study="1.2.3", sha256="f" * 64)
+    assert index.register(moved, "patient") is Registered.CONFLICT
+    assert index.instances(STUDY) == [samples.instance(1)]
+    assert index.instances("1.2.3") == []
+    assert index.unassessed() == before
+
+
+def test_a_study_belongs_to_the_first_patient(index):
+    """An instance of another patient is refused and leaves nothing; another study is free."""
+    index.register(samples.instance(1), "patient")
+    before = index.unassessed()
+    assert index.register(samples.instance(2), "another") is Registered.FOREIGN_PATIENT
+    assert index.instance(samples.instance(2).sop_instance_uid) is None
+    assert index.unassessed() == before
+    assert index.register(samples.instance(2, study="1.2.3"), "another") is Registered.NEW
+
+
+def test_registering_is_atomic_under_many_threads(index):
+    """Of many registrations of one UID exactly one is NEW, and the revision counts the new ones exactly."""
+    offers = [samples.instance(number % 10, sha256=str(number % 2) * 64) for number in range(80)]
+    with ThreadPoolExecutor(12) as pool:
+        outcomes = list(pool.map(lambda offer: index.register(offer, "patient"), offers))
+    assert outcomes.count(Registered.NEW) == 10
+    assert outcomes.count(Registered.DUPLICATE) + outcomes.count(Registered.CONFLICT) == 70
+    assert index.unassessed() == [(STUDY, 10)]
+
+
+def test_two_patients_race_for_one_study(index):
+    """When two patients' instances arrive at once, one patient owns the study and every other instance is refused."""
+
+    def offer(number):
+        return number % 2, index.register(samples.instance(number), f"patient {number % 2}")
+
+    with ThreadPoolExecutor(12) as pool:
+        outcomes = list(pool.map(offer, range(40)))
+    owners = {patient for patient, outcome in outcomes if outcome is Registered.NEW}
+    assert len(owners) == 1
+    assert all((outcome is Registered.NEW) == (patient in owners) for patient, outcome in outcomes)
+    assert len(index.instances(STUDY)) == 20
+
+
+def test_kill_9_loses_no_row_acknowledged(request, reopen, tmp_path):
+    """After kill -9 in the middle of registering, every acknowledged row is there and the revision counts the rows."""
+    adapter = request.node.callspec.params["reopen"]
+    rng = random.Random(3)
+    acknowledged: list[int] = []
+    first = 0
+    for _ in range(3):
+        acknowledged += samples.acknowledged_before_kill("index", adapter, tmp_path, first, rng)
+        index = reopen()
+        stored = index.instances(STUDY)
+        assert all(index.instance(samples.instance(n).sop_instance_uid) == samples.instance(n) for n in acknowledged)
+        assert len(stored) - len(acknowledged) in range(4)
+        assert index.unassessed() == [(STUDY, len(stored))]
+        first = len(stored)
+    assert len(acknowledged) >= 3
+
+
+# ---------------------------------------------------------------- problems
+
+
+def test_problems_are_kept_by_study(index, reopen):
+    """A problem is listed with study, kind and detail; the same one again is counted, not listed twice."""
+    index.report_problem(STUDY, "other-bytes", "CT 1.2.3 came again")
+    index.report_problem(STUDY, "other-bytes", "CT 1.2.3 came again")
+    index.report_problem("1.2.3", "foreign-patient", "SEG 1.2.4")
+    assert len(reopen().problems()) == 2
+    (problem,) = reopen().problems(STUDY)
+    expected = {"study_instance_uid": STUDY, "kind": "other-bytes", "detail": "CT 1.2.3 came again", "count": 2}
+    assert {name: problem[name] for name in expected} == expected
+
+
+# ---------------------------------------------------------------- assessment
+
+
+def test_a_study_waits_for_assessment_until_its_revision_is_assessed(index):
+    """A newer revision stays unassessed when an older one is saved."""
+    for number in range(3):
+        index.register(samples.instance(number), "patient")
+    assert index.unassessed() == [(STUDY, 3)]
+    index.save_assessment(None, STUDY, 2, [])
+    assert index.unassessed() == [(STUDY, 3)]
+    index.save_assessment(None, STUDY, 3, [])
+    assert index.unassessed() == []
+
+
+def test_touch_asks_for_another_assessment(index):
+    """touch raises the revision of a study that was assessed, and of one that has no instance."""
+    index.register(samples.instance(1), "patient")
+    index.save_assessment(None, STUDY, 1, [])
+    index.touch(STUDY)
+    assert index.unassessed() == [(STUDY, 2)]
+    index.touch("1.2.3")
+    assert ("1.2.3", 1) in index.unassessed()
+    assert index.register(samples.instance(5, study="1.2.3"), "patient") is Registered.NEW
+    assert index.register(samples.instance(6, study="1.2.3"), "another") is Registered.FOREIGN_PATIENT
+
+
+def test_an_assessment_is_saved_whole(index, reopen):
+    """Case, assessed revision and outbox are there together, after a restart as well."""
+    index.register(samples.instance(1), "patient")
+    index.save_assessment(samples.case(), STUDY, 1, [samples.event(1), samples.event(2)])
+    again = reopen()
+    assert again.case("case-1") == samples.case()
+    assert again.cases() == [samples.case()]
+    assert again.unassessed() == []
+    assert [event for _, event in again.outbox()] == [samples.event(1), samples.event(2)]
+
+
+def test_an_assessment_that_was_overtaken_changes_nothing(index):
+    """An assessment of an older revision than one that is saved neither replaces the case nor sends events."""
+    for number in range(2):
+        index.register(samples.instance(number), "patient")
+    newer = samples.case(state=CaseState.READY, input_digest="d2")
+    index.save_assessment(newer, STUDY, 2, [samples.event(2)])
+    index.save_assessment(samples.case(), STUDY, 1, [samples.event(1)])
+    assert index.case("case-1") == newer
+    assert [event for _, event in index.outbox()] == [samples.event(2)]
+    assert index.unassessed() == []
+
+
+def test_a_case_is_replaced_by_the_next_assessment(index):
+    """State, digest and assessment follow the newest assessment."""
+    index.register(samples.instance(1), "patient")
+    index.save_assessment(samples.case(), STUDY, 1, [])
+    ready = samples.case(state=CaseState.READY, input_digest="d1", assessment={"need_set": ["1.2"]})
+    index.save_assessment(ready, STUDY, 1, [])
+    assert index.case("case-1") == ready
+
+
+def test_an_outcome_counts_for_its_inputs_only(index):
+    """save_outcome says False and changes nothing once the case has moved on to other inputs."""
+    ready = samples.case(state=CaseState.READY, input_digest="d1")
+    index.save_assessment(ready, STUDY, 1, [])
+    assert not index.save_outcome("case-1", "d0", CaseState.REPORTED, {"sr": "1.2"})
+    assert index.case("case-1") == ready
+    assert index.save_outcome("case-1", "d1", CaseState.REPORTED, {"sr": "1.2"})
+    assert index.case("case-1").state is CaseState.REPORTED
+    assert index.case("case-1").outcome == {"sr": "1.2"}
+    assert not index.save_outcome("none", "d1", CaseState.REPORTED, {})
+
+
+def test_an_assessment_does_not_forget_the_outcome_of_the_same_inputs(index):
+    """An assessment that began before scoring ended must not set a reported case back; other inputs do."""
+    ready = samples.case(state=CaseState.READY, input_digest="d1")
+    index.save_assessment(ready, STUDY, 1, [])
+    index.save_outcome("case-1", "d1", CaseState.REPORTED, {"sr": "1.2"})
+    index.save_assessment(ready, STUDY, 2, [])
+    assert (index.case("case-1").state, index.case("case-1").outcome) == (CaseState.REPORTED, {"sr": "1.2"})
+    moved_on = samples.case(state=CaseState.READY, input_digest="d2")
+    index.save_assessment(moved_on, STUDY, 3, [])
+    assert index.case("case-1") == moved_on
+
+
+def test_the_outbox_is_read_in_order_and_emptied_by_id(index):
+    """Oldest first, at most ``limit``; ids that are done do not come again and are never given anew."""
+    index.save_assessment(None, STUDY, 1, [samples.event(number) for number in range(5)])
+    rows = index.outbox(limit=3)
+    assert [event for _, event in rows] == [samples.event(number) for number in range(3)]
+    index.outbox_done([row_id for row_id, _ in rows])
+    rest = index.outbox()
+    assert [event for _, event in rest] == [samples.event(3), samples.event(4)]
+    index.outbox_done([row_id for row_id, _ in rest])
+    index.save_assessment(None, STUDY, 2, [samples.event(9)])
+    assert index.outbox()[0][0] > rest[-1][0]
+
+
+# ---------------------------------------------------------------- choices, covariates, deliveries
+
+
+def test_choices_and_covariates_are_kept(index, reopen):
+    """The last saved value holds; saving covariates puts their events into the outbox."""
+    index.save_choices("case-1", {"phases": {"1.2": "venous"}})
+    index.save_choices("case-1", {"phases": {"1.2": "arterial"}})
+    index.save_clinical("case-1", {"ki67_percent": 20.0}, [samples.event(1)])
+    index.save_clinical("case-1", {"ki67_percent": 25.5, "m_stage": "M0"}, [])
+    assert reopen().choices("case-1") == {"phases": {"1.2": "arterial"}}
+    assert reopen().clinical("case-1") == {"ki67_percent": 25.5, "m_stage": "M0"}
+    assert [event for _, event in reopen().outbox()] == [samples.event(1)]
+
+
+def test_deliveries_are_kept_by_object_and_destination(index, reopen):
+    """A delivery is updated in place; others are untouched."""
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    first = Delivery("1.2", "PACS-A", "pending", 0, "", moment)
+    second = Delivery("1.2", "PACS-B", "pending", 0, "", moment)
+    third = Delivery("1.3", "PACS-A", "failed", 9, "0xA900", moment)
+    for delivery in (first, second, third):
+        index.save_delivery(delivery)
+    stored = dataclasses.replace(first, state="stored", attempts=2, last_status="0x0000")
+    index.save_delivery(stored)
+    assert reopen().delivery("1.2", "PACS-A") == stored
+    assert reopen().deliveries("1.2") == [stored, second]
+    assert reopen().deliveries() == [stored, second, third]

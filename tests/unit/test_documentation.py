@@ -1,0 +1,107 @@
+"""What the documents state as fact is compared with the code, so that they cannot drift apart unnoticed."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+CONFORMANCE = ROOT / "docs" / "conformance.md"
+
+
+def private_codes():
+    """Every code of the product's own scheme."""
+    from prognode.dicom import codes
+    from prognode.domain.recipe import TERMS
+
+    found = {codes.overall_survival(36), codes.overall_survival(60)}
+    for value in vars(codes).values():
+        members = value.values() if isinstance(value, dict) else [value]
+        found.update(m for m in members if isinstance(m, codes.Code) and m.scheme == codes.SCHEME)
+    assert len(found) > len(TERMS)
+    return sorted(code.value for code in found)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    """Every relative link of every document names a file or folder of the repository."""
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
+    gone = [link for link in links if "://" not in link and not (document.parent / link).exists()]
+    assert gone == []
+
+
+def test_picture_is_well_formed():
+    """The picture of the pipeline is an SVG with a title and a description for screen readers."""
+    picture = ET.parse(ROOT / "docs" / "pipeline.svg").getroot()
+    names = {child.tag.rpartition("}")[2] for child in picture}
+    assert {"title", "desc"} <= names
+
+
+def test_conformance_statement_lists_every_private_code():
+    """A reader of a report finds each 99PROGNODE code explained."""
+    text = CONFORMANCE.read_text(encoding="utf-8")
+    assert [code for code in private_codes() if not re.search(rf"\b{code}\b", text)] == []
+
+
+def test_conformance_statement_lists_every_status_of_the_receiver():
+    """Each DIMSE status that C-STORE may be answered with is in the table."""
+    from services.receiver.header import Status
+
+    text = CONFORMANCE.read_text(encoding="utf-8")
+    assert [f"0x{status:04X}" for status in Status if f"| 0x{status:04X} " not in text] == []
+
+
+def test_conformance_statement_gives_the_defaults_of_the_code():
+    """AE title, port, associations, PDU and times in the statement are those of the settings."""
+    from prognode.adapters.dicom_pacs import MAXIMUM_PDU_BYTES, UIDS_PER_REQUEST, PacsSettings
+    from services.dispatcher.settings import DispatcherSettings
+    from services.receiver.settings import ReceiverSettings
+
+    text = " ".join(CONFORMANCE.read_text(encoding="utf-8").split())
+    receiver, dispatcher = ReceiverSettings(), DispatcherSettings()
+    peer = PacsSettings(name="PACS", ae_title="PACS", host="localhost", port=104)
+    stated = [
+        f"| own AE title | `{receiver.ae_title}` by default",
+        f"| port | {receiver.port} by default",
+        f"| associations at one time, as provider | {receiver.maximum_associations} by default",
+        f"| largest PDU | {MAXIMUM_PDU_BYTES} bytes by default",
+        f"| {receiver.network_timeout_s:g} s by default",
+        f"double from {dispatcher.retry_first_s:g} s to {dispatcher.retry_cap_s:g} s",
+        f"dead letter after {dispatcher.refusals} tries",
+        f"waits {peer.commitment_timeout_s:g} s for the N-EVENT-REPORT",
+        f"asks again, {dispatcher.commitment_tries} times at most",
+        f"at most {UIDS_PER_REQUEST} UIDs in one request",
+    ]
+    assert receiver.maximum_pdu_bytes == MAXIMUM_PDU_BYTES
+    assert [sentence for sentence in stated if sentence not in text] == []
+
+
+def test_configuration_in_the_readme_is_accepted():
+    """The example configuration passes the check that the node makes of its own."""
+    from apps.config import parse_config
+
+    (example,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    config = parse_config(tomllib.loads(example), ROOT / "node.toml")
+    assert config.pacs[0].store
+
+
+def test_readme_names_commands_that_exist():
+    """Every ``prognode ...`` command in the table and text of the README is a command."""
+    from typer.main import get_command
+
+    from apps.cli.main import app
+
+    commands = get_command(app).commands
+    named = re.findall(
+        r"`prognode ([a-z]+)(?:\s+([a-z-]+))?", (ROOT / "README.md").read_text(encoding="utf-8")
+    )
+    assert named
+    for first, second in named:
+        assert first in commands
+        group = getattr(commands[first], "commands", None)
+        assert group is None or second in group, f"prognode {first} {second}"
