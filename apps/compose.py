@@ -30,7 +30,6 @@ from prognode.adapters.sqlite_bus import SqliteBus
 from prognode.adapters.storage_commitment import CommitmentResults
 from prognode.adapters.system_clock import SystemClock
 from prognode.domain.prognosis import Phase
-from prognode.domain.readiness import Rules
 from prognode.domain.recipe import Recipe
 from prognode.domain.report import Report
 from prognode.domain.verification import verify
@@ -41,7 +40,7 @@ from prognode.runtime.clinical import watch_clinical
 from prognode.runtime.worker import Worker
 from services.dispatcher.handler import Dispatcher
 from services.preprocess.handler import Preprocess
-from services.receiver.assembly import Assembler
+from services.receiver.assembly import Assembler, rules_of
 from services.receiver.handler import StoreHandler, StoreRequest
 from services.receiver.service import Receiver
 from services.scoring.handler import DrawFigure, Illustration, Scoring
@@ -124,7 +123,7 @@ def compose(config: NodeConfig) -> Node:
     recipe, extractor = model_of(config)
     clock, clinical = SystemClock(), clinical_of(config)
     sources: list[DicomPacs] = []
-    assembler = Assembler(index, objects, clock, rules_of(config), config.assembly, sources)
+    assembler = Assembler(index, objects, clock, rules_of(config.assembly), config.assembly, sources)
     handler = StoreHandler(objects, index, clock, config.receiver, assembler.on_stored)
     commitments = CommitmentResults()
     peers = [_pacs(settings, config, handler, commitments) for settings in config.pacs]
@@ -186,16 +185,6 @@ def model_of(config: NodeConfig) -> tuple[Recipe, Extractor]:
 def clinical_of(config: NodeConfig) -> ClinicalSource:
     """Where covariates are looked up."""
     return ClinicalCsv(config.clinical_csv) if config.clinical_csv else NoClinicalFile()
-
-
-def rules_of(config: NodeConfig) -> Rules:
-    """Which ROI is the tumour."""
-    given = {
-        name: value
-        for name in ("roi_name_patterns", "segment_codes")
-        if (value := getattr(config.assembly, name))
-    }
-    return Rules(**given)
 
 
 def figure_drawer(recipe: Recipe) -> DrawFigure:

@@ -95,11 +95,11 @@ def run_demo(out: Path, seed: int) -> int:
     pacs = ReceivingPacs(out)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        extractor, recipe = _model(progress)
+        extractor, recipe = ready_model(progress)
         files, patient_id = _study(progress, out / "study", seed)
-        config = _configuration(out, extractor, recipe, pacs.start())
+        config = configuration(out, extractor, recipe, pacs.start())
         (out / "clinical.csv").write_text(f"patient_id,ki67,m_stage\n{patient_id},35,M0\n")
-        with _node(progress, config, out) as port:
+        with running_node(progress, config, out) as port:
             sr, figure = _exchange(progress, pacs, port, files)
     pacs.stop()
     if sr is None:
@@ -108,7 +108,7 @@ def run_demo(out: Path, seed: int) -> int:
     return _conclude(out, sr, figure)
 
 
-def _model(progress: Progress) -> tuple[Path, Path]:
+def ready_model(progress: Progress) -> tuple[Path, Path]:
     """The imported extractor, or one with seeded random weights; and the demonstration recipe for it."""
     from prognode.adapters.keras_weights import random_weights
     from prognode.adapters.onnx_extractor import OnnxExtractor
@@ -142,7 +142,8 @@ def _study(progress: Progress, folder: Path, seed: int) -> tuple[list[Path], str
     return write_study(study, folder), study.patient_id
 
 
-def _configuration(out: Path, extractor: Path, recipe: Path, pacs_port: int) -> Path:
+def configuration(out: Path, extractor: Path, recipe: Path, pacs_port: int) -> Path:
+    """Write the node's configuration file into ``out``; returns its path."""
     path = out / "node.toml"
     lines = [
         'data = "node-data"',
@@ -170,7 +171,7 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _node(progress: Progress, config: Path, out: Path) -> Iterator[int]:
+def running_node(progress: Progress, config: Path, out: Path) -> Iterator[int]:
     """``prognode up`` as a process of its own; yields its port."""
     from apps.config import load_config
 

@@ -13,7 +13,6 @@ import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from apps.compose import rules_of
 from apps.config import NodeConfig
 from prognode.dicom.cards import card
 from prognode.dicom.pixels import hounsfield
@@ -26,6 +25,7 @@ from prognode.errors import InvalidInput, Reason
 from prognode.ports import JSON, Instance
 from prognode.runtime.phases import series_headers
 from prognode.runtime.studies import ROI_CLASSES, read_roi_object, series_views
+from services.receiver.assembly import rules_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KNOWN_WITHOUT_PREAMBLE = frozenset({"CT", "RTSTRUCT", "SEG"})
@@ -39,6 +39,7 @@ class Pile:
     paths: dict[str, Path] = field(default_factory=dict)
     rois: list[Roi] = field(default_factory=list)
     roi_series: dict[str, str] = field(default_factory=dict)
+    study_of: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -48,15 +49,31 @@ def inspect_files(
     """``{"series": [...], "case": {...}, "rois": [...], "problems": [...]}``; see docs/inspect.md."""
     pile = read_pile(files, on_read)
     views = series_views(pile.instances)
-    rules = rules_of(config) if config else Rules()
-    found = assess(views, pile.rois, rules, Choices(), quiet=True, fetch_exhausted=True)
+    study_uid = _study_of_case(pile)
+    found = assess(
+        [view for view in views if view.study_instance_uid == study_uid],
+        [roi for roi in pile.rois if pile.study_of[roi.object_uid] == study_uid],
+        rules_of(config.assembly) if config else Rules(),
+        Choices(),
+        quiet=True,
+        fetch_exhausted=True,
+    )
     phases, evidence, conflict = _phases(pile, views, found)
     return {
         "series": [_series(view, pile, phases, evidence) for view in views],
-        "case": _case(found, conflict),
+        "case": {"study_uid": study_uid, **_case(found, conflict)},
         "rois": [_roi(roi, pile, views) for roi in pile.rois],
         "problems": pile.problems,
     }
+
+
+def _study_of_case(pile: Pile) -> str | None:
+    """The study that the case is about: the one with contours. Several are a problem to tell a person."""
+    drawn = sorted({pile.study_of[roi.object_uid] for roi in pile.rois})
+    studies = drawn or sorted(set(pile.study_of.values()))
+    if len(studies) > 1:
+        pile.problems.append(f"{len(studies)} studies among the files; the case is about study {studies[0]}")
+    return studies[0] if studies else None
 
 
 # ---------------------------------------------------------------- reading
@@ -85,6 +102,7 @@ def _read_file(path: Path, pile: Pile) -> None:
         pile.problems.append(f"{path.name}: the same SOP Instance UID as {pile.paths[uid].name}; left out")
         return
     pile.paths[uid] = path
+    pile.study_of[uid] = made["study_instance_uid"]
     pile.instances.append(_instance(made, dataset))
     if made["sop_class_uid"] in ROI_CLASSES:
         _read_rois(path, made, pile)
@@ -249,7 +267,7 @@ def _case(found: Assessment, conflict: InvalidInput | None) -> dict[str, Any]:
 
 
 def _roi(roi: Roi, pile: Pile, views: Sequence[SeriesView]) -> dict[str, Any]:
-    sections, reasons, remarks = _placed(roi, views, pile.rois)
+    sections, volume_mm3, reasons, remarks = _placed(roi, views, pile.rois)
     box = roi.bounding_box_lps_mm
     return {
         "kind": roi.kind,
@@ -259,7 +277,7 @@ def _roi(roi: Roi, pile: Pile, views: Sequence[SeriesView]) -> dict[str, Any]:
         "series_instance_uid": pile.roi_series.get(roi.object_uid, ""),
         "status": "not evaluable" if reasons else "evaluable",
         "reasons": [reason.value for reason in reasons],
-        "volume_mm3": roi.volume_mm3,
+        "volume_mm3": volume_mm3,
         "largest_slice": _largest(sections),
         "bounding_box_lps_mm": {"min": list(box[0]), "max": list(box[1])} if box else None,
         "areas_mm2": {f"{z_of(section)}": section.area_mm2 for section in sections},
@@ -267,23 +285,27 @@ def _roi(roi: Roi, pile: Pile, views: Sequence[SeriesView]) -> dict[str, Any]:
     }
 
 
-def _placed(roi: Roi, views: Sequence[SeriesView], rois: Sequence[Roi]) -> tuple[tuple[CrossSection, ...], list[Reason], list[str]]:
-    """Sections with the images that they lie on, if those are here; and why the ROI cannot be evaluated."""
+def _placed(
+    roi: Roi, views: Sequence[SeriesView], rois: Sequence[Roi]
+) -> tuple[tuple[CrossSection, ...], float, list[Reason], list[str]]:
+    """Sections with the images that they lie on, if those are here; the volume; why it cannot be evaluated; remarks."""
     reasons = list(roi.reasons)
     if reasons or not roi.sections:
-        return roi.sections, reasons or [Reason.ROI_EMPTY], []
+        return roi.sections, roi.volume_mm3, reasons or [Reason.ROI_EMPTY], []
     try:
         check_size(roi)
     except InvalidInput as fault:
         reasons.append(fault.reason)
     stack, why = _stack_of(roi, views, rois)
     if stack is None:
-        return roi.sections, [*reasons, why], []
+        return roi.sections, roi.volume_mm3, [*reasons, why], []
+    named = _named(roi.sections, stack)
     try:
         match = match_roi(roi, stack)
     except InvalidInput as fault:
-        return _named(roi.sections, stack), [*reasons, fault.reason], [fault.detail]
-    return _named(roi.sections, stack), reasons, list(match.warnings)
+        return named, roi.volume_mm3, [*reasons, fault.reason], [fault.detail]
+    # one cross-section alone has no thickness of its own: the images' gap gives it one
+    return named, roi.volume_mm3 or match.volume_mm3, reasons, list(match.warnings)
 
 
 def _named(sections: Sequence[CrossSection], stack: Stack) -> tuple[CrossSection, ...]:

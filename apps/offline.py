@@ -11,7 +11,7 @@ import pydicom
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.dsutils import split_dataset
 
-from apps.compose import NoClinicalFile, figure_drawer, model_of, rules_of
+from apps.compose import NoClinicalFile, figure_drawer, model_of
 from apps.config import NodeConfig
 from apps.demo import png_of
 from apps.inspect_files import read_dicom
@@ -23,7 +23,7 @@ from prognode.events import facts
 from prognode.ports import JSON, Case, Event, Index, ObjectStore
 from prognode.runtime.worker import Handler
 from services.preprocess.handler import Preprocess
-from services.receiver.assembly import Assembler
+from services.receiver.assembly import Assembler, rules_of
 from services.receiver.handler import StoreHandler, StoreRequest
 from services.scoring.handler import Illustration, Scoring
 
@@ -86,7 +86,7 @@ def _syntax_of(header: pydicom.Dataset) -> str:
 def _assess(index: Index, objects: ObjectStore, config: NodeConfig) -> Case:
     """The one case, assessed as if nothing more could come."""
     settings = config.assembly.model_copy(update={"grace_s": 0.0, "give_up_s": 0.0})
-    Assembler(index, objects, SystemClock(), rules_of(config), settings).step()
+    Assembler(index, objects, SystemClock(), rules_of(config.assembly), settings).step()
     cases = index.cases()
     if len(cases) != 1:
         raise BadRequest(f"the files hold {len(cases)} studies with contours; give one study with its RTSTRUCT or SEG")

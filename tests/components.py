@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -24,6 +25,9 @@ import pytest
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 20.0
 DICOMWEB_PLUGIN_FOLDERS = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc")
+
+PORT_RANGE = (15_000, 32_000)
+_given_ports: set[int] = set()
 
 # without it each DIMSE message waits for a delayed acknowledgement
 PROMPT = {"TCP_NODELAY": "1"}
@@ -45,10 +49,16 @@ def require(program: str, apt: str) -> str:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody listens on now, and that this function has not given out before.
+
+    It lies below the range from which the system takes ports for outgoing connections, so that none of those can take it
+    before the program that it is meant for.
+    """
+    while True:
+        port = random.randrange(*PORT_RANGE)
+        if port not in _given_ports and not listens(port):
+            _given_ports.add(port)
+            return port
 
 
 def wait_until(happened: Callable[[], Any], what: str, limit_s: float = START_LIMIT_S) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pydicom.uid import UID
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -137,12 +139,25 @@ def send(opened: Association, sent: Sent) -> Answer | None:
     opened._reactor_checkpoint.clear()
     try:
         opened.dimse.send_msg(request(sent), context_id(opened, sent))
-        _, response = opened.dimse.get_msg(block=True)
+        response = _response(opened)
     finally:
         opened._reactor_checkpoint.set()
     if response is None or response.Status is None:
         return None
     return Answer(int(response.Status), str(response.ErrorComment or ""))
+
+
+def _response(opened: Association) -> C_STORE | None:
+    """The next response; None as soon as the connection is lost."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        _, response = opened.dimse.get_msg(block=False)
+        if response is not None:
+            return response
+        if isinstance(opened.dul.peek_next_pdu(), A_ABORT | A_P_ABORT) or not opened.dul.is_alive():
+            return None
+        time.sleep(0.0005)
+    return None
 
 
 def send_and_vanish(opened: Association, sent: Sent, share: float) -> None:
@@ -156,5 +171,5 @@ def send_and_vanish(opened: Association, sent: Sent, share: float) -> None:
     for pdu in pdus[: max(1, int(len(pdus) * share))]:
         opened.dul.send_pdu(pdu)
     while opened.dul.to_provider_queue.qsize():
-        pass
+        time.sleep(0.001)
     opened.abort()

@@ -56,12 +56,12 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _series_table(series: list[dict[str, Any]]) -> Table:
-    table = Table("series", "modality", "images", "phase", "evidence", "spacing mm", "problems", title="series")
+    table = Table("series", "modality", "images", "phase", "spacing mm", "evidence and problems", title="series")
     for one in series:
         spacing = " x ".join(f"{value:g}" for value in one["spacing"] or [] if value is not None)
-        evidence = "; ".join(item["detail"] for item in one["phase"]["evidence"])
-        said = "\n".join(one["problems"])
-        table.add_row(one["uid"], one["modality"], str(one["images"]), one["phase"]["phase"] or "", evidence, spacing, said)
+        said = "\n".join([item["detail"] for item in one["phase"]["evidence"]] + one["problems"])
+        uid = f"…{one['uid'][-12:]}"
+        table.add_row(uid, one["modality"], str(one["images"]), one["phase"]["phase"] or "", spacing, said)
     return table
 
 

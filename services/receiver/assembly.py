@@ -248,3 +248,12 @@ class Assembler:
             if sent >= len(uids):
                 return
 
+
+def rules_of(settings: AssemblySettings) -> Rules:
+    """Which ROI is the tumour: the installer's rules where there are any, else the built-in ones."""
+    given = {
+        name: value
+        for name in ("roi_name_patterns", "segment_codes")
+        if (value := getattr(settings, name))
+    }
+    return Rules(**given)

@@ -203,6 +203,14 @@ def test_a_pacs_that_never_answers_is_left_after_the_timeout():
         pacs_at(peer.port, response_timeout_s=0.5, commitment_timeout_s=0.5).send(report_variants())
 
 
+def test_a_port_that_accepts_and_says_nothing_is_left_after_the_timeout():
+    """Something listens there that is no DICOM peer: the negotiation has an end."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        pacs = pacs_at(mute.getsockname()[1], response_timeout_s=0.3)
+        with pytest.raises(Unavailable, match="does not answer"):
+            pacs.echo()
+
+
 def test_a_pacs_that_is_down_gets_the_report_when_it_is_up(free_port: int):
     """Connection refused is a reason to wait, and the reason is on record meanwhile."""
     pacs = pacs_at(free_port)

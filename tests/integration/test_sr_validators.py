@@ -57,7 +57,7 @@ PIXELMED_ALLOWED = re.compile(
     r"(CODE \((RISKGRP|STATUS|NOTEVAL),99PROGNODE,[^)]*\)|CODE \(385380006,SCT,[^)]*\)|TEXT \(121106,DCM,\"Comment\"\)"
     r"|COMPOSITE \(130488,DCM,\"Region in Space\"\)"
     r"|TEXT \(130489,DCM,\"Referenced Region of Interest Identifier\"\)"
-    r"|IMAGE \(121191,DCM,\"Referenced Segment\"\)|IMAGE \(130401,DCM,\"Visual explanation\"\))"
+    r"|IMAGE \(121112,DCM,\"Source of Measurement\"\)|IMAGE \(130401,DCM,\"Visual explanation\"\))"
     r": Content Item not in template$"
 )
 
@@ -194,7 +194,9 @@ def test_the_figure_is_a_clean_secondary_capture(tmp_path):
         assert _surprising(warnings, messy=name == "messy") == []
 
 
-@pytest.mark.skipif(shutil.which("dsr2html") is None and os.environ.get("CI") != "true", reason="dsr2html (dcmtk) is missing")
+@pytest.mark.skipif(
+    shutil.which("dsr2html") is None and os.environ.get("CI") != "true", reason="dsr2html (dcmtk) is missing"
+)
 def test_dsr2html_renders_the_result(written):
     """A plain renderer shows risk group and survival to a person."""
     page = _run("dsr2html", str(written("final", 0))).stdout
@@ -247,7 +249,9 @@ def _roi_number_as_property(dataset: Dataset) -> None:
 
 def _other_procedure(dataset: Dataset) -> None:
     item = next(
-        i for i in dataset.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == codes.PROCEDURE_REPORTED.value
+        i
+        for i in dataset.ContentSequence
+        if i.ConceptNameCodeSequence[0].CodeValue == codes.PROCEDURE_REPORTED.value
     )
     item.ConceptCodeSequence = Sequence(
         items.coded(codes.Code("32962002", "SCT", "Computed tomography of abdomen with contrast"))

@@ -108,7 +108,9 @@ def test_a_changed_input_is_another_object(other):
 
 def test_two_reasons_are_two_reports():
     """A case refused for another reason gets another report."""
-    refused = [sample_report("not-evaluable", reason=reason) for reason in (Reason.ROI_NONE, Reason.ROI_EMPTY)]
+    refused = [
+        sample_report("not-evaluable", reason=reason) for reason in (Reason.ROI_NONE, Reason.ROI_EMPTY)
+    ]
     assert report_uid(refused[0]) != report_uid(refused[1])
 
 

@@ -26,7 +26,9 @@ def test_a_report_survives_the_way_through_json(status):
     back = report_from_json(json.loads(_text(report)))
     assert _text(back) == _text(report)
     assert report_uid(back) == report_uid(report)
-    assert all(isinstance(outline, np.ndarray) for finding in back.findings for outline in finding.outlines_px)
+    assert all(
+        isinstance(outline, np.ndarray) for finding in back.findings for outline in finding.outlines_px
+    )
     assert dataclasses.replace(back, findings=()) == dataclasses.replace(report, findings=())
 
 

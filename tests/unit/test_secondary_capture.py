@@ -136,7 +136,14 @@ def test_a_refused_case_has_no_figure():
 
 @pytest.mark.parametrize(
     ("direction", "letter"),
-    [((1, 0, 0), "L"), ((-1, 0, 0), "R"), ((0, 0.9, 0.1), "P"), ((0, -1, 0), "A"), ((0, 0, 1), "H"), ((0, 0, -1), "F")],
+    [
+        ((1, 0, 0), "L"),
+        ((-1, 0, 0), "R"),
+        ((0, 0.9, 0.1), "P"),
+        ((0, -1, 0), "A"),
+        ((0, 0, 1), "H"),
+        ((0, 0, -1), "F"),
+    ],
 )
 def test_patient_sides_follow_lps(direction, letter):
     """Letters beside the image name the side that LPS coordinates say."""

@@ -393,13 +393,19 @@ class TestTheComparisonSees:
         """A NUM without measured value is found."""
 
         def change(dataset, _):
-            next(i for i in _groups(dataset)[0].ContentSequence if i.ValueType == "NUM").MeasuredValueSequence = []
+            next(
+                i for i in _groups(dataset)[0].ContentSequence if i.ValueType == "NUM"
+            ).MeasuredValueSequence = []
 
         assert self._differences(change) != []
 
     @pytest.mark.parametrize(
         ("field", "value", "what"),
-        [("status", "preliminary", "status"), ("reason", "roi-none", "reason"), ("notices", ["new"], "sentence")],
+        [
+            ("status", "preliminary", "status"),
+            ("reason", "roi-none", "reason"),
+            ("notices", ["new"], "sentence"),
+        ],
     )
     def test_a_changed_statement(self, field, value, what):
         """Status, reason and notices are compared."""

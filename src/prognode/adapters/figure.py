@@ -259,7 +259,13 @@ def _orientation(axes: Axes, row: Vector, column: Vector) -> None:
     def opposite(direction: Vector) -> Vector:
         return (-direction[0], -direction[1], -direction[2])
 
-    style: dict[str, Any] = {"transform": axes.transAxes, "color": "white", "size": 12, "ha": "center", "va": "center"}
+    style: dict[str, Any] = {
+        "transform": axes.transAxes,
+        "color": "white",
+        "size": 12,
+        "ha": "center",
+        "va": "center",
+    }
     axes.text(0.035, 0.5, patient_side(opposite(row)), **style)
     axes.text(0.965, 0.5, patient_side(row), **style)
     axes.text(0.5, 0.955, patient_side(opposite(column)), **style)

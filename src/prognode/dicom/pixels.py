@@ -14,11 +14,20 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels import pixel_array
 from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
     JPEGExtended12Bit,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
 )
 
 from prognode.dicom.values import first_item, functional_group, integer, items, number, value_of
@@ -28,6 +37,12 @@ AIR_HU = -1000.0
 NATIVE = frozenset(
     {ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian}
 )
+_JPEG_2000 = (JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K)
+_JPEG_LS = (JPEGLSLossless, JPEGLSNearLossless)
+DECODERS = (
+    {RLELossless: "pydicom"} | dict.fromkeys(_JPEG_2000, "pylibjpeg") | dict.fromkeys(_JPEG_LS, "pyjpegls")
+)
+"""The decoder for each transfer syntax; others go to GDCM, which is last since broken data can abort its process."""
 DECODER_ERRORS = (
     RuntimeError,
     ValueError,
@@ -89,10 +104,17 @@ def _stored(dataset: Dataset, frame: int) -> NDArray[Any]:
     try:
         if syntax == JPEGExtended12Bit and (integer(dataset, "BitsStored") or 8) > 8:
             return _jpeg_12_bit(dataset, frame)
-        decoded: NDArray[Any] = pixel_array(dataset, index=frame - 1, raw=True)
+        decoded: NDArray[Any] = pixel_array(
+            dataset, index=frame - 1, raw=True, decoding_plugin=decoder_of(syntax)
+        )
     except DECODER_ERRORS as error:
         raise _unreadable(f"The pixel data (transfer syntax {syntax}) cannot be decoded.") from error
     return decoded
+
+
+def decoder_of(syntax: str) -> str:
+    """Return the name of pydicom's plugin for a compressed transfer syntax."""
+    return DECODERS.get(UID(syntax), "gdcm")
 
 
 def _jpeg_12_bit(dataset: Dataset, frame: int) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import iter_pixels
 from pydicom.uid import ExplicitVRBigEndian
 
-from prognode.dicom.pixels import DECODER_ERRORS, NATIVE, transfer_syntax
+from prognode.dicom.pixels import DECODER_ERRORS, NATIVE, decoder_of, transfer_syntax
 from prognode.dicom.references import choose_sources, instance_uids
 from prognode.dicom.values import (
     first_item,
@@ -449,7 +449,7 @@ def _decoded(dataset: Dataset, frames: Sequence[_Frame]) -> Iterator[Values]:
 
 def _decompressed(dataset: Dataset, syntax: str) -> Iterator[Values]:
     try:
-        yield from iter_pixels(dataset, raw=True)
+        yield from iter_pixels(dataset, raw=True, decoding_plugin=decoder_of(syntax))
     except DECODER_ERRORS as error:
         detail = f"the frames (transfer syntax {syntax}, {integer(dataset, 'BitsAllocated')} bits) cannot be decoded"
         raise InvalidInput(Reason.ROI_UNREADABLE, detail) from error

@@ -490,13 +490,14 @@ def closed_polyline(outline: NDArray[np.float64], limit: int = MAX_OUTLINE_POINT
 def _roi_link(roi: RoiReference) -> list[Dataset]:
     """The ROI that the outline was taken from: a segment of a SEG, or an ROI of an RTSTRUCT by its number.
 
-    TID 1410 knows one region, the outline; the link is an addition, which TID 1410 allows (extensible template). The
-    ROI number hangs on it as a concept modifier: readers refuse a property below a COMPOSITE item.
+    TID 1410 knows one region, the outline; the link is an addition to that extensible template. A Referenced Segment
+    (121191) would make the group a volumetric one (TID 1411). The ROI number is a concept modifier, because readers
+    refuse a property below a COMPOSITE item.
     """
     uids = (roi.sop_class_uid, roi.sop_instance_uid)
     if roi.kind == "SEG":
         segment = sr.reference(*uids, segment=roi.number)
-        return [sr.image(sr.CONTAINS, codes.REFERENCED_SEGMENT, segment)]
+        return [sr.image(sr.CONTAINS, codes.SOURCE_OF_MEASUREMENT, segment)]
     if roi.kind == "RTSTRUCT":
         number = sr.text(sr.HAS_CONCEPT_MOD, codes.ROI_IDENTIFIER, str(roi.number))
         return [sr.composite(sr.CONTAINS, codes.REGION_IN_SPACE, sr.reference(*uids), [number])]

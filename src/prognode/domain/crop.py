@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from prognode.domain.geometry import ImagePlane, Stack, Vector
-from prognode.domain.roi import CrossSection, Roi
+from prognode.domain.roi import CrossSection, Roi, largest_section
 from prognode.errors import InvalidInput, Reason
 
 AIR_HU = -1000.0
@@ -147,7 +147,7 @@ def choose_window_between(roi: Roi, normal: Vector, gap_mm: float, z_extent: ZEx
         raise InvalidInput(
             Reason.OUTSIDE_IMAGES, f"no contour of ROI {roi.number} lies between the first and last image"
         )
-    largest = max(sections, key=lambda slab: slab.area_mm2)
+    largest = _Slab.of(largest_section(roi))
     middle = _nearest_of_the_best(middles, sums, largest.z_mm)
     x, y = _centre_xy(roi)
     half = WINDOW_SIZE // 2
@@ -181,7 +181,10 @@ def corners_z_mm(plane: ImagePlane) -> list[float]:
 
 
 def _centre_xy(roi: Roi) -> tuple[float, float]:
-    points = np.concatenate([outline for section in roi.sections for outline in section.outlines])
+    outlines = [outline for section in roi.sections for outline in section.outlines]
+    if not outlines:
+        raise InvalidInput(Reason.ROI_EMPTY, f"ROI {roi.number} has no outline")
+    points = np.concatenate(outlines)
     low, high = points.min(axis=0), points.max(axis=0)
     return float(low[0] + high[0]) / 2, float(low[1] + high[1]) / 2
 

@@ -283,10 +283,13 @@ def order_of(positions: _Positions, listed: Sequence[str], *, quiet: bool) -> Or
 
 def _is_whole_series(positions: _Positions, listed: Sequence[str]) -> bool:
     """Whether the ROI object lists the series: more images than it was drawn on, and none has come that it lacks."""
-    names = set(listed)
+    index = {uid: position for position, uid in enumerate(listed)}
     drawn = max(len(positions.section_uids), len(positions.section_offsets_mm))
-    here = {plane.sop_instance_uid for plane in positions.planes}
-    return len(names) > drawn and here <= names
+    if len(index) <= drawn or any(plane.sop_instance_uid not in index for plane in positions.planes):
+        return False
+    by_offset = [(index[p.sop_instance_uid], o) for p, o in zip(positions.planes, positions.offsets_mm, strict=True)]
+    by_number = [(index[plane.sop_instance_uid], plane.instance_number) for plane in positions.planes]
+    return not (_direction(by_offset) and _numbers_contradict(by_number))
 
 
 def _listed(positions: _Positions, listed: Sequence[str]) -> Order | None:
