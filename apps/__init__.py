@@ -1,0 +1,1 @@
+"""Composition roots: the node and its command line."""

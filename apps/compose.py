@@ -37,10 +37,12 @@ from prognode.errors import BadRequest
 from prognode.ports import JSON, Bus, ClinicalSource, Extractor, Index, ObjectStore
 from prognode.runtime import outbox
 from prognode.runtime.clinical import watch_clinical
+from prognode.runtime.studies import StudyReader
 from prognode.runtime.worker import Worker
 from services.dispatcher.handler import Dispatcher
 from services.preprocess.handler import Preprocess
 from services.receiver.assembly import Assembler, rules_of
+from services.receiver.fetching import Fetcher
 from services.receiver.handler import StoreHandler, StoreRequest
 from services.receiver.service import Receiver
 from services.scoring.handler import DrawFigure, Illustration, Scoring
@@ -88,7 +90,9 @@ class Node:
             worker.subscribe()
         self._run("outbox", lambda: outbox.run(self.index, self.bus, self.assembler.on_facts, self._stop))
         self._run("assembler", lambda: self.assembler.run(self._stop))
-        self._run("clinical", lambda: watch_clinical(self.index, self.clinical, self.assembler.on_facts, self._stop))
+        self._run(
+            "clinical", lambda: watch_clinical(self.index, self.clinical, self.assembler.on_facts, self._stop)
+        )
         for worker in self.workers:
             self._run(worker.group, lambda worker=worker: worker.run(self._stop))  # type: ignore[misc]
         self.receiver.start()
@@ -123,28 +127,32 @@ def compose(config: NodeConfig) -> Node:
     recipe, extractor = model_of(config)
     clock, clinical = SystemClock(), clinical_of(config)
     sources: list[DicomPacs] = []
-    assembler = Assembler(index, objects, clock, rules_of(config.assembly), config.assembly, sources)
+    reader = StudyReader(objects)
+    assembler = Assembler(index, reader, clock, rules_of(config.assembly), config.assembly, Fetcher(sources))
     handler = StoreHandler(objects, index, clock, config.receiver, assembler.on_stored)
     commitments = CommitmentResults()
     peers = [_pacs(settings, config, handler, commitments) for settings in config.pacs]
     sources += [peer for peer, settings in zip(peers, config.pacs, strict=True) if settings.fetch]
     draw = figure_drawer(recipe) if config.scoring.figure else None
     scoring = Scoring(index, objects, extractor, recipe, clinical, draw)
-    workers = table_of_services(config, index, objects, bus, scoring, peers)
+    workers = table_of_services(
+        config, bus, Preprocess(index, objects, reader, config.preprocess), scoring, peers
+    )
     verdicts = [(evt.EVT_N_EVENT_REPORT, commitments.handle_n_event_report)]
     service = Receiver(config.receiver, handler, verdicts)
     return Node(config, index, bus, objects, service, assembler, workers, clinical, _lock_file=lock)
 
 
 def table_of_services(
-    config: NodeConfig, index: Index, objects: ObjectStore, bus: Bus, scoring: Scoring, peers: list[DicomPacs]
+    config: NodeConfig, bus: Bus, preprocess: Preprocess, scoring: Scoring, peers: list[DicomPacs]
 ) -> list[Worker]:
     """The services that consume events: group and handlers of each."""
-    preprocess = Preprocess(index, objects, config.preprocess)
     illustration = Illustration(scoring)
     stores = {peer.name: peer for peer, settings in zip(peers, config.pacs, strict=True) if settings.store}
     committing = [settings.name for settings in config.pacs if settings.storage_commitment]
-    dispatcher = Dispatcher(index, objects, stores, SystemClock(), config.dispatcher, committing)
+    dispatcher = Dispatcher(
+        scoring.index, scoring.objects, stores, SystemClock(), config.dispatcher, committing
+    )
     return [
         Worker(preprocess.group, bus, preprocess.handlers),
         Worker(scoring.group, bus, scoring.handlers),
@@ -200,11 +208,15 @@ def figure_drawer(recipe: Recipe) -> DrawFigure:
     return draw  # type: ignore[return-value]
 
 
-def _pacs(settings: PacsSettings, config: NodeConfig, handler: StoreHandler, commitments: CommitmentResults) -> DicomPacs:
+def _pacs(
+    settings: PacsSettings, config: NodeConfig, handler: StoreHandler, commitments: CommitmentResults
+) -> DicomPacs:
     own = settings.model_copy(update={"calling_ae_title": config.receiver.ae_title})
 
     def store(sop_class: str, sop_instance: str, transfer_syntax: str, dataset: bytes) -> int:
-        request = StoreRequest(sop_class, sop_instance, transfer_syntax, dataset, own.ae_title, own.calling_ae_title)
+        request = StoreRequest(
+            sop_class, sop_instance, transfer_syntax, dataset, own.ae_title, own.calling_ae_title
+        )
         return int(handler.store(request).status)
 
     return DicomPacs(own, store, commitments)
@@ -217,5 +229,7 @@ def _claim(folder: Path) -> Any:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise BadRequest(f"{folder}: another node runs on this folder; stop it, or give another `data`") from None
+        raise BadRequest(
+            f"{folder}: another node runs on this folder; stop it, or give another `data`"
+        ) from None
     return lock

@@ -28,7 +28,9 @@ class NodeConfig(_Settings):
     data: Path = Field(description="Folder for images, index and reports.")
     recipe: Path = Field(description="The locked recipe (JSON).")
     extractor: Path = Field(description="The feature extractor (ONNX) that the recipe names.")
-    clinical_csv: Path | None = Field(default=None, description="Covariates by patient_id or accession_number.")
+    clinical_csv: Path | None = Field(
+        default=None, description="Covariates by patient_id or accession_number."
+    )
     receiver: ReceiverSettings = ReceiverSettings()
     pacs: tuple[PacsSettings, ...] = ()
     assembly: AssemblySettings = AssemblySettings()
@@ -55,7 +57,9 @@ def load_config(path: Path) -> NodeConfig:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BadRequest(f"{path}: no such configuration file; `prognode up --help` says how to make one") from None
+        raise BadRequest(
+            f"{path}: no such configuration file; `prognode up --help` says how to make one"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise BadRequest(f"{path}: not a TOML file ({fault})") from None
     return parse_config(document, path)

@@ -138,7 +138,9 @@ def _study(progress: Progress, folder: Path, seed: int) -> tuple[list[Path], str
     from training.synthetic_study import StudySpec, generate_study, write_study
 
     task = progress.add_task("synthetic biphasic CT", total=242)
-    study = generate_study(StudySpec(seed=seed), lambda done, total: progress.update(task, completed=done, total=total))
+    study = generate_study(
+        StudySpec(seed=seed), lambda done, total: progress.update(task, completed=done, total=total)
+    )
     return write_study(study, folder), study.patient_id
 
 
@@ -179,7 +181,7 @@ def running_node(progress: Progress, config: Path, out: Path) -> Iterator[int]:
     port = load_config(config).receiver.port
     with (out / "node.log").open("wb") as log:
         command = [sys.executable, "-m", "apps.cli.main", "up", "--config", str(config)]
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603 - our own program
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
             _await_echo(process, port, out)
             progress.advance(task)
@@ -210,7 +212,9 @@ def _exchange(
     progress: Progress, pacs: ReceivingPacs, port: int, files: list[Path]
 ) -> tuple[bytes | None, bytes | None]:
     task = progress.add_task("C-STORE to the node", total=len(files))
-    node = PacsSettings(name="node", ae_title="PROGNODE", host="127.0.0.1", port=port, calling_ae_title="DEMO-PACS")
+    node = PacsSettings(
+        name="node", ae_title="PROGNODE", host="127.0.0.1", port=port, calling_ae_title="DEMO-PACS"
+    )
     faults = send_files(node, files, lambda: progress.advance(task))
     if faults:
         raise BadRequest(f"the node refused {len(faults)} objects; first: {faults[0]}")
@@ -229,7 +233,9 @@ def _conclude(out: Path, sr: bytes, figure: bytes | None) -> int:
     (out / "report.dcm").write_bytes(sr)
     dataset = pydicom.dcmread(io.BytesIO(sr))
     document = _node_json(out, str(dataset.SOPInstanceUID))
-    (out / "report.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / "report.json").write_text(
+        json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     if figure is not None:
         (out / "figure.dcm").write_bytes(figure)
         (out / "figure.png").write_bytes(png_of(figure))
@@ -266,6 +272,7 @@ def png_of(figure: bytes) -> bytes:
 
 
 def show_report(document: dict[str, Any]) -> None:
+    """Print a report (as ``report.json`` holds it) as a table."""
     prognosis = document["prognosis"]
     if prognosis is None:
         console.print(f"not evaluable: {document['reason']} {document['reason_detail']}")

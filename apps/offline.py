@@ -21,9 +21,11 @@ from prognode.adapters.system_clock import SystemClock
 from prognode.errors import BadRequest
 from prognode.events import facts
 from prognode.ports import JSON, Case, Event, Index, ObjectStore
+from prognode.runtime.studies import StudyReader
 from prognode.runtime.worker import Handler
 from services.preprocess.handler import Preprocess
 from services.receiver.assembly import Assembler, rules_of
+from services.receiver.fetching import Fetcher
 from services.receiver.handler import StoreHandler, StoreRequest
 from services.scoring.handler import Illustration, Scoring
 
@@ -44,7 +46,7 @@ def score_files(
         index.save_clinical(case.case_id, clinical, [])
         scoring = Scoring(index, objects, extractor, recipe, NoClinicalFile(), figure_drawer(recipe))
         events = [event for _, event in index.outbox()]
-        report, figure = _run(events, scoring, Preprocess(index, objects, config.preprocess), on_step)
+        report, figure = _run(events, scoring, Preprocess(index, objects, StudyReader(objects), config.preprocess), on_step)
         return _write(report, figure, objects, index, out)
 
 
@@ -86,7 +88,7 @@ def _syntax_of(header: pydicom.Dataset) -> str:
 def _assess(index: Index, objects: ObjectStore, config: NodeConfig) -> Case:
     """The one case, assessed as if nothing more could come."""
     settings = config.assembly.model_copy(update={"grace_s": 0.0, "give_up_s": 0.0})
-    Assembler(index, objects, SystemClock(), rules_of(config.assembly), settings).step()
+    Assembler(index, StudyReader(objects), SystemClock(), rules_of(config.assembly), settings, Fetcher(())).step()
     cases = index.cases()
     if len(cases) != 1:
         raise BadRequest(f"the files hold {len(cases)} studies with contours; give one study with its RTSTRUCT or SEG")

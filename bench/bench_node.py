@@ -41,7 +41,9 @@ class TimedPacs(ReceivingPacs):
 def floor_s(extractor: OnnxExtractor, runs: int = 10) -> float:
     """Median time of two crops of 21 x 512 x 512 and one pass of the network."""
     planes = [
-        ImagePlane(f"1.{k}", (-180.0, -180.0, 2.5 * k), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), 0.72, 0.72, 512, 512)
+        ImagePlane(
+            f"1.{k}", (-180.0, -180.0, 2.5 * k), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), 0.72, 0.72, 512, 512
+        )
         for k in range(21)
     ]
     stack = build_stack("1", "1", planes)
@@ -93,7 +95,9 @@ def main() -> None:
     for name, values in (("SR stored", report), ("figure stored", figure)):
         median, late = np.percentile(values, [50, 95])
         ratio = median / (floor * 1000)
-        print(f"last byte -> {name}: {median:.0f} ms median, {late:.0f} ms 95th percentile, {ratio:.2f} x floor")
+        print(
+            f"last byte -> {name}: {median:.0f} ms median, {late:.0f} ms 95th percentile, {ratio:.2f} x floor"
+        )
 
 
 if __name__ == "__main__":

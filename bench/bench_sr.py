@@ -25,8 +25,9 @@ from prognode.adapters.figure import draw_figure
 from prognode.dicom import codes
 from prognode.dicom.dataset_encoding import encode
 from prognode.dicom.secondary_capture import build_secondary_capture
-from prognode.dicom.sr import build_sr, sentences, sr_variants
+from prognode.dicom.sr import build_sr, sr_variants
 from prognode.dicom.sr_check import expected_numbers
+from prognode.dicom.sr_tree import sentences
 from prognode.domain.identity import device_uid, report_uid, series_uid, tracking_uid
 from prognode.domain.report_json import report_to_json
 

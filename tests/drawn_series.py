@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from prognode.domain.geometry import ImagePlane, unit_normal
 from prognode.domain.need_set import SeriesView
 from prognode.domain.roi import CrossSection, Roi
@@ -41,7 +42,9 @@ def planes(
     ]
 
 
-def square(z_mm: float, side_mm: float, centre: tuple[float, float] = (0.0, 0.0), uid: str | None = None) -> CrossSection:
+def square(
+    z_mm: float, side_mm: float, centre: tuple[float, float] = (0.0, 0.0), uid: str | None = None
+) -> CrossSection:
     """An axial square cross-section."""
     x, y, half = *centre, side_mm / 2
     corners = [(x - half, y - half), (x + half, y - half), (x + half, y + half), (x - half, y + half)]
@@ -79,7 +82,11 @@ def roi(
     )
 
 
-def view(members: Sequence[ImagePlane], series: str = "1.2.3", *, frame: str | None = "5.5", **more) -> SeriesView:
+def view(
+    members: Sequence[ImagePlane], series: str = "1.2.3", *, frame: str | None = "5.5", **more
+) -> SeriesView:
     """What is durable of a CT series."""
     given = {"modality": "CT", "study_instance_uid": "1.2", **more}
-    return SeriesView(series_instance_uid=series, frame_of_reference_uid=frame, planes=tuple(members), **given)
+    return SeriesView(
+        series_instance_uid=series, frame_of_reference_uid=frame, planes=tuple(members), **given
+    )

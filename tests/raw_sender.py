@@ -53,7 +53,9 @@ class Sent:
     data: bytes = field(repr=False)
 
 
-def data_set(number: int, sop_class: str = CT, study: str = STUDY, patient: str = "SYNTHETIC-1", **changes) -> Dataset:
+def data_set(
+    number: int, sop_class: str = CT, study: str = STUDY, patient: str = "SYNTHETIC-1", **changes
+) -> Dataset:
     """A small synthetic object of one of the four classes, with what the receiver asks for."""
     made = Dataset()
     made.SOPClassUID = sop_class
@@ -101,7 +103,10 @@ def ready(number: int, syntax: str = EXPLICIT, **how) -> Sent:
 
 @contextmanager
 def association(
-    port: int, contexts: Sequence[tuple[str, str]] = ((CT, EXPLICIT),), called: str = "PROGNODE", calling: str = "SENDER"
+    port: int,
+    contexts: Sequence[tuple[str, str]] = ((CT, EXPLICIT),),
+    called: str = "PROGNODE",
+    calling: str = "SENDER",
 ) -> Iterator[Association]:
     """An association that proposes one presentation context per (SOP class, transfer syntax)."""
     ae = AE(calling)

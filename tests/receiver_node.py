@@ -29,9 +29,7 @@ class Node:
     def __enter__(self):
         self.objects = FolderStore(self.folder / "objects", used_fraction=lambda _folder: self.used)
         self.index = SqlIndex(self.folder / "index.db")
-        self.handler = StoreHandler(
-            self.objects, self.index, SystemClock(), self.settings, self.heard.append
-        )
+        self.handler = StoreHandler(self.objects, self.index, SystemClock(), self.settings, self.heard.append)
         self.receiver = Receiver(self.settings, self.handler, self.extra_handlers)
         self.receiver.start()
         self.port = self.receiver.port

@@ -54,7 +54,9 @@ def at(outline: Sequence[Sequence[float]], z: float) -> list[tuple[float, float,
     return [(float(x), float(y), float(z)) for x, y in outline]
 
 
-def contour(points: Sequence[Sequence[float]], kind: str | None = "CLOSED_PLANAR", image: str | None = None) -> Dataset:
+def contour(
+    points: Sequence[Sequence[float]], kind: str | None = "CLOSED_PLANAR", image: str | None = None
+) -> Dataset:
     """One item of a Contour Sequence."""
     made = Dataset()
     if kind is not None:
@@ -77,7 +79,9 @@ def structure_set(
         Modality="RTSTRUCT",
     )
     referenced = [
-        item(SeriesInstanceUID=uid, ContourImageSequence=[item(ReferencedSOPInstanceUID=one) for one in images])
+        item(
+            SeriesInstanceUID=uid, ContourImageSequence=[item(ReferencedSOPInstanceUID=one) for one in images]
+        )
         for uid, images in (series or {}).items()
     ]
     frame = item(FrameOfReferenceUID=FRAME)
@@ -88,7 +92,9 @@ def structure_set(
         item(ROINumber=number, ROIName=name, ReferencedFrameOfReferenceUID=FRAME) for number, name, _ in rois
     ]
     made.ROIContourSequence = [
-        item(ReferencedROINumber=number, ContourSequence=list(contours)) if contours else item(ReferencedROINumber=number)
+        item(ReferencedROINumber=number, ContourSequence=list(contours))
+        if contours
+        else item(ReferencedROINumber=number)
         for number, _, contours in reversed(rois)
         if contours is not None
     ]

@@ -1,0 +1,1 @@
+"""Need-set in, crops out."""

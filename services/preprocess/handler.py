@@ -12,7 +12,13 @@ from prognode.domain.aorta import aorta_hounsfield
 from prognode.domain.crop import CropWindow, crop
 from prognode.domain.geometry import Stack, build_stack, pixel_from_lps
 from prognode.domain.need_set import NeedSet
-from prognode.domain.phase import DescriptionRules, PhaseEvidence, decide_phases, header_evidence, hounsfield_evidence
+from prognode.domain.phase import (
+    DescriptionRules,
+    PhaseEvidence,
+    decide_phases,
+    header_evidence,
+    hounsfield_evidence,
+)
 from prognode.domain.prognosis import Phase
 from prognode.domain.readiness import needs_from_json
 from prognode.domain.report import PhaseFinding, RoiReference
@@ -48,7 +54,9 @@ class Preprocess:
 
     index: Index
     objects: ObjectStore
-    settings: PreprocessSettings = PreprocessSettings()
+    reader: StudyReader
+    """Shared with whoever read the contours before: an RTSTRUCT is parsed once."""
+    settings: PreprocessSettings
 
     group = "preprocess"
 
@@ -80,10 +88,15 @@ class Preprocess:
         evidence = self._evidence(case, list(instances.values()), series)
         arterial, venous = decide_phases([one.uid for one in series], evidence)
         by_uid = {one.uid: one for one in series}
-        ordered: tuple[tuple[Phase, _Series], ...] = (("arterial", by_uid[arterial]), ("venous", by_uid[venous]))
+        ordered: tuple[tuple[Phase, _Series], ...] = (
+            ("arterial", by_uid[arterial]),
+            ("venous", by_uid[venous]),
+        )
         found = [_finding(phase, one, _sentence(evidence, one.uid)) for phase, one in ordered]
         used = [uid for need in needs for uid in need.sop_instance_uids]
-        accepted = [instances[uid].received_at for uid in used] + [one.roi_object.received_at for one in series]
+        accepted = [instances[uid].received_at for uid in used] + [
+            one.roi_object.received_at for one in series
+        ]
         return CropArchive(
             findings=(found[0], found[1]),
             crops_hu=np.stack([crop(one.hu, one.stack, one.window) for _, one in ordered]),
@@ -95,9 +108,8 @@ class Preprocess:
     def _read(self, need: NeedSet, instances: Mapping[str, Instance]) -> _Series:
         """Contour, planes and pixels of one need-set."""
         assert need.window is not None, "a case that is ready has its windows"
-        reader = StudyReader(self.objects)
         roi_object = instances[need.roi.object_uid]
-        roi = next(roi for roi in reader.rois([roi_object]) if need.roi.names(roi))
+        roi = next(roi for roi in self.reader.rois([roi_object]) if need.roi.names(roi))
         first = instances[need.planes[0].sop_instance_uid]
         frame = first.card.get("frame_of_reference_uid") or None
         stack = build_stack(need.series_instance_uid, frame, need.planes)
@@ -107,7 +119,7 @@ class Preprocess:
             roi=roi,
             roi_object=roi_object,
             stack=stack,
-            hu=reader.hounsfield_stack(stack.planes, instances),
+            hu=self.reader.hounsfield_stack(stack.planes, instances),
             window=need.window,
             remarks=(*need.remarks, *match.warnings, *roi.warnings),
             description=str(first.card.get("series_description") or ""),
@@ -181,5 +193,3 @@ def _image(series: _Series, finding: PhaseFinding) -> NDArray[np.float32]:
 def _sentence(evidence: Sequence[PhaseEvidence], series_uid: str) -> str:
     said = [item.detail for item in evidence if item.series_instance_uid == series_uid and item.phase]
     return "; ".join(said) or "the other series is known, so this one is the other phase"
-
-

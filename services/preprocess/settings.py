@@ -10,5 +10,9 @@ class PreprocessSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    arterial_description: str = Field(default="", description="Regular expression; empty takes the built-in rule.")
-    venous_description: str = Field(default="", description="Regular expression; empty takes the built-in rule.")
+    arterial_description: str = Field(
+        default="", description="Regular expression; empty takes the built-in rule."
+    )
+    venous_description: str = Field(
+        default="", description="Regular expression; empty takes the built-in rule."
+    )

@@ -1,0 +1,1 @@
+"""DICOM in, durable; and the moment at which a case can start."""

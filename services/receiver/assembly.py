@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -18,11 +18,11 @@ import structlog
 from prognode.domain.identity import case_id as case_id_of
 from prognode.domain.identity import digest
 from prognode.domain.readiness import Assessment, Choices, Rules, assess
-from prognode.errors import Unavailable
 from prognode.events import facts
-from prognode.ports import Case, CaseState, Clock, Event, Index, Instance, ObjectStore, Pacs
+from prognode.ports import Case, CaseState, Clock, Event, Index, Instance
 from prognode.runtime.studies import StudyReader, is_roi_object, series_views
 from services.receiver.assembly_settings import AssemblySettings
+from services.receiver.fetching import Fetcher
 
 log = structlog.get_logger()
 
@@ -35,24 +35,18 @@ class Assembler:
     """Turns durable instances into ``case-ready`` and ``case-refused``."""
 
     index: Index
-    objects: ObjectStore
+    reader: StudyReader
     clock: Clock
     rules: Rules
     settings: AssemblySettings
-    sources: Sequence[Pacs] = ()
-    """Peers that missing images are fetched from, in order."""
+    fetcher: Fetcher
     on_facts: threading.Event = field(default_factory=threading.Event)
     """Set after facts were written to the outbox."""
-    _reader: StudyReader = field(init=False)
     _wake: threading.Event = field(default_factory=threading.Event, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _urgent: bool = field(default=False, init=False)
     _awaited: dict[str, set[str]] = field(default_factory=dict, init=False)
     _due: dict[str, float] = field(default_factory=dict, init=False)
-    _fetched: set[tuple[str, str]] = field(default_factory=set, init=False)
-
-    def __post_init__(self) -> None:
-        self._reader = StudyReader(self.objects)
 
     # ------------------------------------------------------------ waking
 
@@ -118,11 +112,16 @@ class Assembler:
 
         def look(*, fetch_exhausted: bool) -> Assessment:
             return assess(
-                series, self._reader.rois(instances), self.rules, choices, quiet=quiet, fetch_exhausted=fetch_exhausted
+                series,
+                self.reader.rois(instances),
+                self.rules,
+                choices,
+                quiet=quiet,
+                fetch_exhausted=fetch_exhausted,
             )
 
         found = look(fetch_exhausted=quiet_s >= self.settings.give_up_s)
-        if found.state == "waiting" and quiet and self._fetch(study_uid, found):
+        if found.state == "waiting" and quiet and self.fetcher.fetch(study_uid, found):
             found = look(fetch_exhausted=True)
         return found
 
@@ -201,9 +200,9 @@ class Assembler:
             else:
                 self._awaited[study_uid] = {"settled"}
         if found.state != "ready":
-            self._due[study_uid] = time.monotonic() + self._next_look_s(study_uid, found)
+            self._due[study_uid] = time.monotonic() + self._next_look_s(study_uid)
 
-    def _next_look_s(self, study_uid: str, found: Assessment) -> float:
+    def _next_look_s(self, study_uid: str) -> float:
         quiet_s = self._quiet_s(self.index.instances(study_uid))
         for limit in (self.settings.grace_s, self.settings.give_up_s):
             if quiet_s < limit:
@@ -215,45 +214,10 @@ class Assembler:
         with self._lock:
             self._awaited[study_uid] = {"contours"}
 
-    # ------------------------------------------------------------ fetching
-
-    def _fetch(self, study_uid: str, found: Assessment) -> bool:
-        """Ask the configured peers for what is missing; True when every one was asked and nothing more will come."""
-        missing = self._missing(found)
-        if not missing or not self.sources:
-            return False
-        asked_before = all((study_uid, uid) in self._fetched for uids in missing.values() for uid in uids)
-        if asked_before:
-            return True
-        for series_uid, uids in missing.items():
-            self._fetch_series(study_uid, series_uid, sorted(uids))
-        return False
-
-    def _missing(self, found: Assessment) -> Mapping[str, set[str]]:
-        missing: dict[str, set[str]] = {}
-        for wait in found.waiting_for:
-            if wait.series_instance_uid and wait.sop_instance_uid:
-                missing.setdefault(wait.series_instance_uid, set()).add(wait.sop_instance_uid)
-        return missing
-
-    def _fetch_series(self, study_uid: str, series_uid: str, uids: list[str]) -> None:
-        for source in self.sources:
-            try:
-                sent = source.fetch(study_uid, series_uid, uids)
-            except Unavailable as fault:
-                log.warning("fetch-failed", peer=source.name, images=len(uids), why=str(fault))
-                continue
-            log.info("fetched", peer=source.name, asked=len(uids), sent=sent)
-            self._fetched.update((study_uid, uid) for uid in uids)
-            if sent >= len(uids):
-                return
-
 
 def rules_of(settings: AssemblySettings) -> Rules:
     """Which ROI is the tumour: the installer's rules where there are any, else the built-in ones."""
     given = {
-        name: value
-        for name in ("roi_name_patterns", "segment_codes")
-        if (value := getattr(settings, name))
+        name: value for name in ("roi_name_patterns", "segment_codes") if (value := getattr(settings, name))
     }
     return Rules(**given)

@@ -11,13 +11,16 @@ class AssemblySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     roi_name_patterns: tuple[str, ...] = Field(
-        default=(), description="Regular expressions for the tumour's ROI name; empty takes the built-in rule."
+        default=(),
+        description="Regular expressions for the tumour's ROI name; empty takes the built-in rule.",
     )
     segment_codes: tuple[tuple[str, str], ...] = Field(
         default=(), description="(scheme, value) codes of tumour segments; empty takes the built-in rule."
     )
     grace_s: float = Field(
-        default=10.0, ge=0, description="Quiet time after which a refusal goes out or missing images are fetched."
+        default=10.0,
+        ge=0,
+        description="Quiet time after which a refusal goes out or missing images are fetched.",
     )
     give_up_s: float = Field(
         default=3600.0, ge=0, description="Quiet time after which missing slices make the case not evaluable."

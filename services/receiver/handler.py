@@ -136,12 +136,8 @@ class StoreHandler:
         )
 
     def _keep(self, instance: Instance, patient_key: str, file: bytes) -> tuple[StoreAnswer, Instance | None]:
-        """Make object and row durable, or leave neither."""
-        known = self._index.instance(instance.sop_instance_uid)
-        if known is not None and known.sha256 != instance.sha256:
-            return self._other_bytes(instance, known, file), None
-        if known is None or not self._objects.exists(known.object_key):
-            self._objects.put(instance.object_key, file)
+        """Make object and row durable, or leave neither. A known instance is put again: that heals a lost file."""
+        self._objects.put(instance.object_key, file)
         registered = self._index.register(instance, patient_key)
         if registered is Registered.NEW:
             return StoreAnswer(Status.SUCCESS), instance
@@ -151,13 +147,7 @@ class StoreHandler:
         self._objects.delete(instance.object_key)
         if registered is Registered.FOREIGN_PATIENT:
             return self._foreign_patient(instance), None
-        return self._lost_race(instance, file), None
-
-    def _lost_race(self, instance: Instance, file: bytes) -> StoreAnswer:
-        known = self._index.instance(instance.sop_instance_uid)
-        if known is None:
-            raise Unavailable("the index knows of a conflict with an instance that it does not hold")
-        return self._other_bytes(instance, known, file)
+        return self._other_bytes(instance, file), None
 
     def _foreign_patient(self, instance: Instance) -> StoreAnswer:
         self._index.report_problem(
@@ -167,13 +157,16 @@ class StoreHandler:
         )
         return StoreAnswer(Status.FOREIGN_PATIENT, "study belongs to another Patient ID")
 
-    def _other_bytes(self, instance: Instance, known: Instance, file: bytes) -> StoreAnswer:
+    def _other_bytes(self, instance: Instance, file: bytes) -> StoreAnswer:
         """Keep the first bytes.
 
         Another transfer syntax with an equal header is the same instance (PS3.4 section B.4.1: a lossy change would
         need a new UID): success, so that a peer that transcodes does not retry for ever. Anything else is a failure.
         Both are reported.
         """
+        known = self._index.instance(instance.sop_instance_uid)
+        if known is None:
+            raise Unavailable("the index reports a conflict with an instance that it does not hold")
         same = instance.transfer_syntax_uid != known.transfer_syntax_uid and self._equal_headers(known, file)
         kind = "other-encoding" if same else "other-bytes"
         self._index.report_problem(

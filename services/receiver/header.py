@@ -47,7 +47,7 @@ class Status(IntEnum):
     FOREIGN_PATIENT = 0xC102
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a fault
+class Refusal(Exception):
     """The object is not stored. ``comment`` becomes the Error Comment: at most 64 characters, no patient data."""
 
     def __init__(self, status: Status, comment: str) -> None:

@@ -1,0 +1,1 @@
+"""Crops and covariates in, reports out."""

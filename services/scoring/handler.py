@@ -81,7 +81,11 @@ class Scoring:
     def on_clinical_updated(self, event: Event) -> Sequence[Event]:
         """Score the same crops again with the covariates as they are now."""
         case = self.index.case(event.key)
-        if case is None or "crop_key" not in case.outcome or case.outcome["input_digest"] != case.input_digest:
+        if (
+            case is None
+            or "crop_key" not in case.outcome
+            or case.outcome["input_digest"] != case.input_digest
+        ):
             return []  # not scored yet: the covariates are read when it is
         return self._score(case, str(case.outcome["crop_key"]))
 
@@ -134,7 +138,9 @@ class Scoring:
 
     def _clinical(self, case: Case, header: Dataset) -> JSON:
         """What a person has set wins over what the file says."""
-        listed = self.clinical.lookup(str(header.get("PatientID") or ""), str(header.get("AccessionNumber") or ""))
+        listed = self.clinical.lookup(
+            str(header.get("PatientID") or ""), str(header.get("AccessionNumber") or "")
+        )
         return {**listed, **self.index.clinical(case.case_id)}
 
     def _report(
@@ -177,7 +183,10 @@ class Scoring:
         if drafted is None:
             # no image to pin the statement to: it goes out when one comes
             self.index.save_outcome(
-                case.case_id, str(case.input_digest), CaseState.NOT_EVALUABLE, {**case.outcome, **refusal.to_json()}
+                case.case_id,
+                str(case.input_digest),
+                CaseState.NOT_EVALUABLE,
+                {**case.outcome, **refusal.to_json()},
             )
             return []
         report, anchor = drafted
@@ -236,9 +245,7 @@ class Illustration:
         if event.payload["kind"] != "sr" or self.scoring.draw is None:
             return []
         objects = self.scoring.objects
-        body = json.loads(
-            objects.get(report_key(event.key, str(event.payload["sop_instance_uid"]), "json"))
-        )
+        body = json.loads(objects.get(report_key(event.key, str(event.payload["sop_instance_uid"]), "json")))
         report = report_from_json(body["report"])
         if report.status == "not-evaluable":
             return []

@@ -131,7 +131,9 @@ class Index(Protocol):
     def touch(self, study_instance_uid: str) -> None:
         """Raise the study's revision, so that it is assessed again (operator's choice, replay)."""
 
-    def save_assessment(self, case: Case | None, study_instance_uid: str, revision: int, events: Sequence[Event]) -> None:
+    def save_assessment(
+        self, case: Case | None, study_instance_uid: str, revision: int, events: Sequence[Event]
+    ) -> None:
         """In ONE transaction: case row, assessed revision, and ``events`` into the outbox."""
 
     def save_outcome(self, case_id: str, input_digest: str, state: CaseState, outcome: JSON) -> bool:

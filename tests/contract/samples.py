@@ -62,9 +62,18 @@ def link(number: int) -> Event:
     return event(number, "chain")
 
 
-def acknowledged_before_kill(port: str, adapter: str, address: Path, first: int, rng: random.Random) -> list[int]:
+def acknowledged_before_kill(
+    port: str, adapter: str, address: Path, first: int, rng: random.Random
+) -> list[int]:
     """Start a writer, kill -9 it at a random moment after its first acknowledgement; what it acknowledged."""
-    command = [sys.executable, str(Path(__file__).with_name("doomed_writer.py")), port, adapter, str(address), str(first)]
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("doomed_writer.py")),
+        port,
+        adapter,
+        str(address),
+        str(first),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as writer:
         lines = [writer.stdout.readline()]
         time.sleep(rng.uniform(0.0, 0.08))

@@ -54,7 +54,7 @@ def test_every_group_gets_every_event(bus):
 
 
 def test_a_group_gets_its_topics_only(bus):
-    """receive gives messages of the topics asked for; others wait."""
+    """Receive gives messages of the topics asked for; others wait."""
     bus.subscribe("group", ["second-topic"])
     bus.publish([samples.event(1), samples.event(2, "second-topic"), samples.event(3, "unknown-topic")])
     assert drain(bus, topics=["second-topic"]) == [2]
@@ -130,7 +130,7 @@ def test_done_publishes_what_follows(bus):
 
 
 def test_receive_waits_for_an_event(bus):
-    """receive returns when another thread publishes, long before its time is over."""
+    """Receive returns when another thread publishes, long before its time is over."""
     threading.Timer(0.1, lambda: bus.publish([samples.event(7)])).start()
     before = time.monotonic()
     message = bus.receive("group", [TOPIC], 60.0)

@@ -122,7 +122,9 @@ def test_kill_9_loses_no_row_acknowledged(request, reopen, tmp_path):
         acknowledged += samples.acknowledged_before_kill("index", adapter, tmp_path, first, rng)
         index = reopen()
         stored = index.instances(STUDY)
-        assert all(index.instance(samples.instance(n).sop_instance_uid) == samples.instance(n) for n in acknowledged)
+        assert all(
+            index.instance(samples.instance(n).sop_instance_uid) == samples.instance(n) for n in acknowledged
+        )
         assert len(stored) - len(acknowledged) in range(4)
         assert index.unassessed() == [(STUDY, len(stored))]
         first = len(stored)
@@ -139,7 +141,12 @@ def test_problems_are_kept_by_study(index, reopen):
     index.report_problem("1.2.3", "foreign-patient", "SEG 1.2.4")
     assert len(reopen().problems()) == 2
     (problem,) = reopen().problems(STUDY)
-    expected = {"study_instance_uid": STUDY, "kind": "other-bytes", "detail": "CT 1.2.3 came again", "count": 2}
+    expected = {
+        "study_instance_uid": STUDY,
+        "kind": "other-bytes",
+        "detail": "CT 1.2.3 came again",
+        "count": 2,
+    }
     assert {name: problem[name] for name in expected} == expected
 
 
@@ -158,7 +165,7 @@ def test_a_study_waits_for_assessment_until_its_revision_is_assessed(index):
 
 
 def test_touch_asks_for_another_assessment(index):
-    """touch raises the revision of a study that was assessed, and of one that has no instance."""
+    """Touch raises the revision of a study that was assessed, and of one that has no instance."""
     index.register(samples.instance(1), "patient")
     index.save_assessment(None, STUDY, 1, [])
     index.touch(STUDY)

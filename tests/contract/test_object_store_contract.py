@@ -29,7 +29,7 @@ def test_bytes_come_back_as_they_were_put(store, reopen):
 
 
 def test_a_key_without_object_is_a_key_error(store):
-    """get says KeyError, exists says False, delete is content, for keys that hold nothing, folders included."""
+    """Get says KeyError, exists says False, delete is content, for keys that hold nothing, folders included."""
     store.put("a/b/c", b"1")
     for missing in ("none", "a/none", "a/b", "a/b/c/d"):
         with pytest.raises(KeyError):
@@ -57,11 +57,32 @@ def test_a_deleted_object_is_gone(store, reopen):
 
 
 @pytest.mark.parametrize(
-    "key", ["../x", "a/../b", "/etc/x", "a//b", ".hidden", "a/.hidden", "A", "a/", "", "a\n", "a\x00", "ä", "a b", "a\\b"]
+    "key",
+    [
+        "../x",
+        "a/../b",
+        "/etc/x",
+        "a//b",
+        ".hidden",
+        "a/.hidden",
+        "A",
+        "a/",
+        "",
+        "a\n",
+        "a\x00",
+        "ä",
+        "a b",
+        "a\\b",
+    ],
 )
 def test_only_keys_of_this_code_are_taken(store, key):
     """A key that could leave the store, hide or collide on another system is a bug of the caller: ValueError."""
-    for action in (lambda: store.put(key, b"x"), lambda: store.get(key), lambda: store.delete(key), lambda: store.exists(key)):
+    for action in (
+        lambda: store.put(key, b"x"),
+        lambda: store.get(key),
+        lambda: store.delete(key),
+        lambda: store.exists(key),
+    ):
         with pytest.raises(ValueError, match="key"):
             action()
 
@@ -90,5 +111,7 @@ def test_kill_9_loses_nothing_acknowledged(request, reopen, tmp_path):
         for number in acknowledged:
             assert store.get(samples.key(number)) == samples.content(number)
         following = len(acknowledged)
-        assert not store.exists(samples.key(following)) or store.get(samples.key(following)) == samples.content(following)
+        assert not store.exists(samples.key(following)) or store.get(
+            samples.key(following)
+        ) == samples.content(following)
     assert len(acknowledged) >= 3

@@ -15,8 +15,8 @@ import pytest
 import raw_sender
 from pydicom import Dataset, dcmread
 from pynetdicom import AE, evt
-from receiver_node import Node
 from raw_sender import CT, EXPLICIT, IMPLICIT, LABEL_MAP_SEG, RTSTRUCT, SEG, STUDY, association, ready, send
+from receiver_node import Node
 
 from prognode.adapters.object_folder import FolderStore
 from prognode.adapters.sql_index import SqlIndex
@@ -89,11 +89,15 @@ def test_the_index_row_says_what_later_steps_need(node):
 
 def test_several_associations_at_once_in_any_order(node):
     """Eight associations send one study's images and contours, shuffled and each twice: all are there once."""
-    sent = [ready(number) for number in range(36)] + [ready(number, sop_class=RTSTRUCT) for number in range(4)]
+    sent = [ready(number) for number in range(36)] + [
+        ready(number, sop_class=RTSTRUCT) for number in range(4)
+    ]
     shuffled = random.Random(4).sample(sent * 2, len(sent) * 2)
     with ThreadPoolExecutor(8) as pool:
         answers = [
-            answer for some in pool.map(lambda i: send_all(node, *shuffled[i::8]), range(8)) for answer in some
+            answer
+            for some in pool.map(lambda i: send_all(node, *shuffled[i::8]), range(8))
+            for answer in some
         ]
     assert {answer.status for answer in answers} == {0}
     node.assert_holds(*sent)
@@ -136,7 +140,10 @@ def test_other_storage_classes_are_stored(node):
 
 def test_classes_outside_the_settings_are_not_negotiated(make_node):
     """With a list of SOP classes in the settings, another class is refused in the negotiation."""
-    with make_node(sop_classes=(CT,)) as node, association(node.port, [(CT, EXPLICIT), (SEG, EXPLICIT)]) as opened:
+    with (
+        make_node(sop_classes=(CT,)) as node,
+        association(node.port, [(CT, EXPLICIT), (SEG, EXPLICIT)]) as opened,
+    ):
         assert [context.abstract_syntax for context in opened.accepted_contexts] == [CT]
 
 
@@ -235,7 +242,9 @@ def test_an_object_without_what_is_needed_is_refused(node, change, status, says)
 def test_a_uid_never_becomes_a_path(node, uid):
     """A SOP Instance UID that is no UID is refused, in command and data set alike, and touches no file."""
     before = set(node.folder.parent.rglob("*"))
-    sent = replace(ready(1), sop_instance=uid, data=raw_sender.encode(raw_sender.data_set(1, SOPInstanceUID=uid)))
+    sent = replace(
+        ready(1), sop_instance=uid, data=raw_sender.encode(raw_sender.data_set(1, SOPInstanceUID=uid))
+    )
     with association(node.port) as opened:
         answer = send(opened, sent)
     assert answer is None or answer.status in (Status.UID_INVALID, Status.PROCESSING_FAILURE, 0x0117, 0x0106)
@@ -247,7 +256,9 @@ def test_a_uid_never_becomes_a_path(node, uid):
 def test_a_truncated_data_set_is_refused(node, syntax):
     """Wherever the data set is cut, it is not acknowledged and nothing of it is stored; the next one is."""
     whole = ready(1, syntax)
-    cuts = [int(len(whole.data) * share) // 2 * 2 for share in (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)] + [len(whole.data) - 2]
+    cuts = [int(len(whole.data) * share) // 2 * 2 for share in (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)] + [
+        len(whole.data) - 2
+    ]
     cut = [replace(whole, data=whole.data[:length]) for length in cuts if length]
     answers = send_all(node, *cut)
     assert all(answer.status in (Status.CANNOT_UNDERSTAND, Status.ATTRIBUTE_MISSING) for answer in answers)
@@ -321,7 +332,11 @@ def test_a_bug_is_answered_and_stops_nobody(node, monkeypatch):
 def test_ae_titles_are_checked_when_asked_for(make_node):
     """With the settings on, another called or calling AE title is rejected; without them everyone is taken."""
     with make_node(require_called_ae_title=True, calling_ae_titles=("PACS",)) as node:
-        for called, calling, taken in (("PROGNODE", "PACS", True), ("OTHER", "PACS", False), ("PROGNODE", "X", False)):
+        for called, calling, taken in (
+            ("PROGNODE", "PACS", True),
+            ("OTHER", "PACS", False),
+            ("PROGNODE", "X", False),
+        ):
             with association(node.port, called=called, calling=calling) as opened:
                 assert opened.is_established is taken
 
@@ -334,7 +349,11 @@ def test_any_ae_title_is_taken_by_default(node):
 
 def test_too_many_associations_are_rejected(make_node):
     """The association beyond the limit is rejected; when one ends the next is taken."""
-    with make_node(maximum_associations=2) as node, association(node.port) as first, association(node.port) as second:
+    with (
+        make_node(maximum_associations=2) as node,
+        association(node.port) as first,
+        association(node.port) as second,
+    ):
         assert first.is_established
         assert second.is_established
         with association(node.port) as third:
@@ -408,7 +427,9 @@ def test_kill_9_loses_nothing_acknowledged(tmp_path):
     acknowledged: list = []
     for _ in range(4):
         command = [sys.executable, str(Path(__file__).with_name("receiver_process.py")), str(tmp_path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
             port = int(process.stdout.readline())
             before = len(acknowledged)
             senders = [

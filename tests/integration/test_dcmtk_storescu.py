@@ -81,7 +81,7 @@ def data_set_bytes(path: Path) -> bytes:
 
 
 def test_echoscu(node):
-    """echoscu is answered."""
+    """Echoscu is answered."""
     run("echoscu", "-aec", "PROGNODE", "127.0.0.1", node.port)
 
 
@@ -111,20 +111,39 @@ def test_native_pixels_cross_untouched(node, slices):
 
 
 def test_dcmsend_a_mixed_folder(node, slices):
-    """dcmsend with a folder of mixed encodings, no decompression: all of it is stored."""
+    """Dcmsend with a folder of mixed encodings: all is stored, the compressed ones as they are."""
     mixed = slices.with_name("mixed")
     mixed.mkdir()
     for path, (encoder, _) in zip(sorted(slices.iterdir()), ENCODERS.values(), strict=False):
         run(*encoder, path, mixed / path.name)
-    run("dcmsend", "--decompress-never", "--scan-directories", "-aec", "PROGNODE", "127.0.0.1", node.port, mixed)
-    syntaxes = {row.transfer_syntax_uid for row in node.index.instances(sample_objects.uid("study"))}
-    assert syntaxes == set(list(ENCODERS)[:6])
+    run(
+        "dcmsend",
+        "--decompress-never",
+        "--scan-directories",
+        "-aec",
+        "PROGNODE",
+        "127.0.0.1",
+        node.port,
+        mixed,
+    )
+    rows = node.index.instances(sample_objects.uid("study"))
+    assert len(rows) == 6
+    # dcmsend itself makes explicit little endian of the uncompressed ones
+    assert {"1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80"} < {row.transfer_syntax_uid for row in rows}
 
 
 def test_four_storescu_at_once(node, slices):
     """Four senders of the same files at the same time: each is told success, and every file is there once."""
     storescu = components.require("storescu", "dcmtk")
-    arguments = [storescu, "-xe", "-aec", "PROGNODE", "127.0.0.1", str(node.port), *sorted(map(str, slices.iterdir()))]
+    arguments = [
+        storescu,
+        "-xe",
+        "-aec",
+        "PROGNODE",
+        "127.0.0.1",
+        str(node.port),
+        *sorted(map(str, slices.iterdir())),
+    ]
     senders = [subprocess.Popen(arguments, env={**os.environ, **components.PROMPT}) for _ in range(4)]
     assert [sender.wait(120) for sender in senders] == [0, 0, 0, 0]
     assert len(node.files()) == 6
@@ -132,10 +151,19 @@ def test_four_storescu_at_once(node, slices):
 
 
 def test_a_full_disk_fails_storescu_and_its_retry_succeeds(node, slices):
-    """storescu sees 0xA700 above the watermark and succeeds when there is room again."""
+    """Storescu sees 0xA700 above the watermark and succeeds when there is room again."""
     storescu = components.require("storescu", "dcmtk")
     node.used = 0.99
-    arguments = [storescu, "-v", "-xe", "-aec", "PROGNODE", "127.0.0.1", str(node.port), str(slices / "0.dcm")]
+    arguments = [
+        storescu,
+        "-v",
+        "-xe",
+        "-aec",
+        "PROGNODE",
+        "127.0.0.1",
+        str(node.port),
+        str(slices / "0.dcm"),
+    ]
     refused = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
     assert "OutOfResources" in (refused.stdout + refused.stderr).replace(" ", "")
     assert node.files() == []
@@ -145,7 +173,7 @@ def test_a_full_disk_fails_storescu_and_its_retry_succeeds(node, slices):
 
 
 def test_dcmtk_reads_what_is_stored(node, slices):
-    """dcmdump opens the stored file without a complaint: its file meta information is sound."""
+    """Dcmdump opens the stored file without a complaint: its file meta information is sound."""
     run("storescu", "-xe", "-aec", "PROGNODE", "127.0.0.1", node.port, slices / "0.dcm")
     (stored,) = node.files()
     assert shutil.which("dcmdump")

@@ -183,7 +183,7 @@ def test_pixelmed_finds_no_error(written):
 
 
 def test_the_figure_is_a_clean_secondary_capture(tmp_path):
-    """dciodvfy finds no error in the figure, for plain and for messy headers."""
+    """The figure has no error for dciodvfy, with plain and with messy headers."""
     rgb = draw_figure(sample_report(), sample_images(), sample_model()).rgb
     for name, sources in (("plain", sample_sources()), ("messy", messy_sources())):
         file = tmp_path / f"{name}.dcm"
@@ -270,13 +270,13 @@ def _planted(defect: Callable[[Dataset], None], folder: Path) -> Path:
     "defect", [_no_evidence, _long_code_value, _long_description, _long_number, _verified_by_nobody, _bad_uid]
 )
 def test_dciodvfy_catches(defect, tmp_path):
-    """dciodvfy reports an error for each of these planted defects."""
+    """Each of these planted defects is an error for dciodvfy."""
     assert _dciodvfy(_planted(defect, tmp_path))[0] != []
 
 
 @pytest.mark.parametrize("defect", [_long_number, _roi_number_as_property])
 def test_dsrdump_catches(defect, tmp_path):
-    """dsrdump reports an error for each of these planted defects, which others let pass."""
+    """Each of these planted defects is an error for dsrdump; the second one for dsrdump alone."""
     assert _dsrdump(_planted(defect, tmp_path))[0] != []
 
 

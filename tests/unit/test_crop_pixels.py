@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK
 from drawn_series import planes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from prognode.domain.crop import AIR_HU, CropWindow, crop, index_range
 from prognode.domain.geometry import build_stack
 
@@ -19,14 +20,16 @@ TOLERANCE_HU = 0.01
 def itk_crop(hu, stack, window):
     """Whole-volume resampling by ITK's cubic B-spline, outside is air."""
     plane = stack.planes[0]
-    image = sitk.GetImageFromArray(hu.astype(np.float32))
+    image = SimpleITK.GetImageFromArray(hu.astype(np.float32))
     gap = (stack.offsets_mm[-1] - stack.offsets_mm[0]) / (len(stack.planes) - 1)
     image.SetSpacing((plane.column_spacing_mm, plane.row_spacing_mm, gap))
     image.SetOrigin(plane.position_lps_mm)
-    image.SetDirection(np.stack([plane.row_cosines, plane.column_cosines, stack.normal], axis=1).ravel().tolist())
-    grid = sitk.Image(window.size, window.size, 3, sitk.sitkFloat32)
+    image.SetDirection(
+        np.stack([plane.row_cosines, plane.column_cosines, stack.normal], axis=1).ravel().tolist()
+    )
+    grid = SimpleITK.Image(window.size, window.size, 3, SimpleITK.sitkFloat32)
     grid.SetOrigin((float(window.x0_mm), float(window.y0_mm), float(window.z_mm[0])))
-    return sitk.GetArrayFromImage(sitk.Resample(image, grid, sitk.Transform(), sitk.sitkBSpline, AIR_HU))
+    return SimpleITK.GetArrayFromImage(SimpleITK.Resample(image, grid, SimpleITK.Transform(), SimpleITK.sitkBSpline, AIR_HU))
 
 
 def noise(shape, seed=0, amplitude=1000.0):
@@ -65,7 +68,11 @@ def test_window_at_the_end_of_the_volume_is_mirrored_as_in_itk(z_mm):
 def test_outside_the_images_is_air_from_half_a_pixel_on():
     """Samples within half a pixel of the outer pixel centres are interpolated, farther ones are -1000 HU."""
     members = planes(5, 1.0, origin=(0.0, 0.0, 0.0), spacing=(4.0, 4.0), matrix=(30, 30))
-    out = crop(np.full((5, 30, 30), 40.0, np.float32), build_stack("1", "2", members), CropWindow(-10, -10, (1, 2, 3)))
+    out = crop(
+        np.full((5, 30, 30), 40.0, np.float32),
+        build_stack("1", "2", members),
+        CropWindow(-10, -10, (1, 2, 3)),
+    )
     assert out[0, 8, 50] == pytest.approx(40.0, abs=1e-3)  # y = -2: exactly half a pixel outside
     assert out[0, 7, 50] == AIR_HU
     assert out[0, 50, 127] == pytest.approx(40.0, abs=1e-3)  # x = 117: a quarter pixel beyond the last centre
@@ -75,11 +82,15 @@ def test_outside_the_images_is_air_from_half_a_pixel_on():
 def test_rows_run_along_y_columns_along_x_slices_along_z():
     """A linear field in x, y and z comes back at the samples' own positions."""
     members = planes(40, 1.5, origin=(-150.0, -140.0, -30.0), spacing=(1.0, 1.0), matrix=(290, 300))
-    z, y, x = np.meshgrid(np.arange(40) * 1.5 - 30, np.arange(290) - 140.0, np.arange(300) - 150.0, indexing="ij")
+    z, y, x = np.meshgrid(
+        np.arange(40) * 1.5 - 30, np.arange(290) - 140.0, np.arange(300) - 150.0, indexing="ij"
+    )
     field = (x + 2 * y + 3 * z).astype(np.float32)
     window = CropWindow(-112, -105, (-2, -1, 0))
     out = crop(field, build_stack("1", "2", members), window)
-    expected = window.x_mm[None, None, :] + 2 * window.y_mm[None, :, None] + 3 * np.array(window.z_mm)[:, None, None]
+    expected = (
+        window.x_mm[None, None, :] + 2 * window.y_mm[None, :, None] + 3 * np.array(window.z_mm)[:, None, None]
+    )
     assert np.abs(out - expected)[:, 20:-20, 20:-20].max() < 0.05
 
 
@@ -101,7 +112,13 @@ def test_same_samples_from_longer_and_shorter_series():
     assert np.array_equal(crop(hu, whole, window), crop(hu[first : last + 1], part, window))
 
 
-FLIPS = [((1, 0, 0), (0, 1, 0)), ((1, 0, 0), (0, -1, 0)), ((-1, 0, 0), (0, 1, 0)), ((-1, 0, 0), (0, -1, 0)), ((0, 1, 0), (1, 0, 0))]
+FLIPS = [
+    ((1, 0, 0), (0, 1, 0)),
+    ((1, 0, 0), (0, -1, 0)),
+    ((-1, 0, 0), (0, 1, 0)),
+    ((-1, 0, 0), (0, -1, 0)),
+    ((0, 1, 0), (1, 0, 0)),
+]
 
 
 def rotated(degrees, axis):
@@ -129,7 +146,12 @@ def test_any_axial_series_gives_itk_s_crop(gap_mm, spacing, flip, descending, pl
     row, column = np.array(flip[0]), np.array(flip[1])
     middle = row * spacing[1] * shape[2] / 2 + column * spacing[0] * shape[1] / 2
     members = planes(
-        shape[0], gap_mm, origin=(-middle[0] + shift, -middle[1], normal_z), spacing=spacing, matrix=shape[1:], cosines=flip
+        shape[0],
+        gap_mm,
+        origin=(-middle[0] + shift, -middle[1], normal_z),
+        spacing=spacing,
+        matrix=shape[1:],
+        cosines=flip,
     )
     members = members[::-1] if descending else members
     lowest, highest = int(np.ceil(normal_z)), int(np.floor(normal_z + 29 * gap_mm))
@@ -157,7 +179,9 @@ def test_any_oblique_series_gives_itk_s_crop(degrees, axis, gap_mm, spacing, see
     members = planes(shape[0], gap_mm, origin=-half, spacing=spacing, matrix=shape[1:], cosines=cosines)
     ours, itk = need_set_crop(noise(shape, seed), members, CropWindow(-112, -112, (-1, 0, 1)))
     differs = np.abs(ours - itk) > TOLERANCE_HU
-    on_the_rim = (ours == AIR_HU) != (itk == AIR_HU)  # the last digit decides which side of the rim a sample lies on
+    on_the_rim = (ours == AIR_HU) != (
+        itk == AIR_HU
+    )  # the last digit decides which side of the rim a sample lies on
     assert not (differs & ~on_the_rim).any()
     assert on_the_rim.sum() <= 3
 
@@ -165,7 +189,10 @@ def test_any_oblique_series_gives_itk_s_crop(degrees, axis, gap_mm, spacing, see
 def test_header_noise_in_the_cosines_changes_nothing():
     """Cosines like -1.2e-16 are axial."""
     members = planes(20, 2.0, origin=(-60, -60, -20), spacing=(1.0, 1.0), matrix=(120, 120))
-    noisy = [replace(plane, row_cosines=(1.0, -1.2e-16, 0.0), column_cosines=(1.2e-16, 1.0, 0.0)) for plane in members]
+    noisy = [
+        replace(plane, row_cosines=(1.0, -1.2e-16, 0.0), column_cosines=(1.2e-16, 1.0, 0.0))
+        for plane in members
+    ]
     hu, window = noise((20, 120, 120)), CropWindow(-112, -112, (-1, 0, 1))
     straight = crop(hu, build_stack("1", "2", members), window)
     assert np.abs(straight - crop(hu, build_stack("1", "2", noisy), window)).max() < 1e-3

@@ -9,6 +9,7 @@ import pytest
 from drawn_series import planes, roi, square
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from prognode.domain.crop import CropWindow, choose_window, choose_window_between
 from prognode.domain.geometry import build_stack
 from prognode.errors import InvalidInput, Reason
@@ -65,7 +66,9 @@ def test_equal_largest_sections_follow_the_rule_of_the_largest_section():
 
 def test_skipped_planes_count_nothing():
     """Contours on every third plane: a plane without a contour has no area, and nothing is interpolated into it."""
-    sparse = roi([square(10, 30), square(13, 30), square(16, 30), square(20, 22), square(21, 22), square(22, 22)])
+    sparse = roi(
+        [square(10, 30), square(13, 30), square(16, 30), square(20, 22), square(21, 22), square(22, 22)]
+    )
     assert choose_window(sparse, stack(40, 1.0)).z_mm == (20, 21, 22)
 
 
@@ -137,7 +140,14 @@ def tilted(degrees):
     """A series turned about x, and a cylinder along z drawn on its planes."""
     a = np.deg2rad(degrees)
     cosines = ((1.0, 0.0, 0.0), (0.0, np.cos(a), np.sin(a)))
-    members = planes(80, 2.0, origin=(-100, -100 * np.cos(a), -80 - 100 * np.sin(a)), spacing=(1, 1), matrix=(200, 200), cosines=cosines)
+    members = planes(
+        80,
+        2.0,
+        origin=(-100, -100 * np.cos(a), -80 - 100 * np.sin(a)),
+        spacing=(1, 1),
+        matrix=(200, 200),
+        cosines=cosines,
+    )
     return build_stack("1.2.3", "5.5", members)
 
 
@@ -152,8 +162,14 @@ def test_oblique_sections_count_where_their_volume_lies():
         height = offset - centre @ normal
         if abs(height) < radius:
             r = np.sqrt(radius**2 - height**2)
-            outline = centre + height * normal + r * (np.cos(angle)[:, None] * across + np.sin(angle)[:, None] * down)
-            sections.append(replace(square(0, 1), offset_mm=offset, outlines=(outline,), area_mm2=np.pi * r**2))
+            outline = (
+                centre
+                + height * normal
+                + r * (np.cos(angle)[:, None] * across + np.sin(angle)[:, None] * down)
+            )
+            sections.append(
+                replace(square(0, 1), offset_mm=offset, outlines=(outline,), area_mm2=np.pi * r**2)
+            )
     window = choose_window(replace(roi(sections), normal=series.normal), series)
     assert abs(window.z_mm[1] - 12) <= 1
     assert window.centre_mm[:2] == (5, -8)

@@ -62,7 +62,9 @@ def test_pixel_to_patient_and_back_is_the_identity(at: ImagePlane, pixels: list[
 def test_pixel_spacing_is_between_rows_then_between_columns() -> None:
     """Moving one column to the right moves by the column spacing along the row direction."""
     oblong = plane(row_spacing_mm=3.5, column_spacing_mm=2.5)
-    np.testing.assert_allclose(lps_from_pixel(oblong, np.array([[1.0, 0.0], [0.0, 1.0]])), [[2.5, 0, 0], [0, 3.5, 0]])
+    np.testing.assert_allclose(
+        lps_from_pixel(oblong, np.array([[1.0, 0.0], [0.0, 1.0]])), [[2.5, 0, 0], [0, 3.5, 0]]
+    )
 
 
 def test_points_beside_the_plane_are_projected_along_its_normal() -> None:
@@ -171,7 +173,8 @@ def test_the_usual_gap_is_the_most_frequent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("offset", "index"), [(0.0, 0), (0.04, 0), (1.24, 0), (1.26, 1), (5.0, 2), (6.2, 2), (6.3, None), (-1.3, None)]
+    ("offset", "index"),
+    [(0.0, 0), (0.04, 0), (1.24, 0), (1.26, 1), (5.0, 2), (6.2, 2), (6.3, None), (-1.3, None)],
 )
 def test_nearest_plane_within_half_a_gap(offset: float, index: int | None) -> None:
     """Float drift finds its plane; beyond half a gap past the ends there is none."""

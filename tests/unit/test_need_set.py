@@ -9,6 +9,7 @@ import pytest
 from drawn_series import planes, roi, square, view
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from prognode.domain.crop import MARGIN_SLICES
 from prognode.domain.need_set import NeedSet, check_geometry, find_needs
 from prognode.errors import InvalidInput, Reason
@@ -20,7 +21,8 @@ def drawn_on(members, keys, *, listed=None, **more):
     """A tumour on the planes ``keys``, largest in their middle; lists the whole series unless told otherwise."""
     middle = keys[len(keys) // 2]
     sections = [
-        square(members[k].position_lps_mm[2], 40 - 2 * abs(k - middle), uid=members[k].sop_instance_uid) for k in keys
+        square(members[k].position_lps_mm[2], 40 - 2 * abs(k - middle), uid=members[k].sop_instance_uid)
+        for k in keys
     ]
     images = [plane.sop_instance_uid for plane in members] if listed is None else listed
     return roi(sections, images=images, **more)
@@ -91,7 +93,9 @@ def test_every_second_image_first_is_not_taken_for_the_series(listing):
     """Even coverage at twice the gap is not coverage."""
     members = planes(COUNT)
     uids = [plane.sop_instance_uid for plane in members]
-    tumour = drawn_on(members, range(20, 41), listed={"whole": uids, "contours": uids[20:41], "none": []}[listing])
+    tumour = drawn_on(
+        members, range(20, 41), listed={"whole": uids, "contours": uids[20:41], "none": []}[listing]
+    )
     assert not find_needs(view(members[::2]), tumour).complete
     assert find_needs(view(members), tumour).complete
 
@@ -99,7 +103,9 @@ def test_every_second_image_first_is_not_taken_for_the_series(listing):
 def test_contours_on_every_second_image_do_not_prove_the_gap():
     """Contours and arrivals both at every second image: the Instance Numbers tell that images lie between."""
     members = planes(COUNT)
-    tumour = drawn_on(members, range(20, 41, 2), listed=[members[k].sop_instance_uid for k in range(20, 41, 2)])
+    tumour = drawn_on(
+        members, range(20, 41, 2), listed=[members[k].sop_instance_uid for k in range(20, 41, 2)]
+    )
     need = find_needs(view(members[::2]), tumour)
     assert not need.complete
     assert {image.offset_mm for image in need.missing} >= {members[29].position_lps_mm[2]}
@@ -170,7 +176,9 @@ def test_clamping_waits_for_the_proof_of_the_end():
     assert need.window.z_mm == (57, 58, 59)
     whole = [plane.sop_instance_uid for plane in members]
     longer = planes(COUNT + 5, 1.0)
-    more = replace(tumour, referenced_image_uids=(*whole, *(plane.sop_instance_uid for plane in longer[COUNT:])))
+    more = replace(
+        tumour, referenced_image_uids=(*whole, *(plane.sop_instance_uid for plane in longer[COUNT:]))
+    )
     assert find_needs(view(members), more).window.z_mm[2] == 60
 
 
@@ -178,7 +186,9 @@ def test_references_to_images_that_do_not_exist_fall_back_to_numbers():
     """A list of other UIDs names nothing of this series: it is no list of it."""
     members = planes(COUNT)
     tumour = drawn_on(members, range(28, 33), listed=[f"7.7.{k}" for k in range(COUNT)])
-    tumour = replace(tumour, sections=tuple(replace(s, sop_instance_uid=f"7.7.{k}") for k, s in enumerate(tumour.sections)))
+    tumour = replace(
+        tumour, sections=tuple(replace(s, sop_instance_uid=f"7.7.{k}") for k, s in enumerate(tumour.sections))
+    )
     need = find_needs(view(members), tumour)
     assert need.complete
     assert need.basis == "numbered"
@@ -186,7 +196,10 @@ def test_references_to_images_that_do_not_exist_fall_back_to_numbers():
 
 def test_a_multi_frame_object_is_a_whole_series():
     """All frames come at once: no list, no numbers, no grace."""
-    frames = [replace(p, sop_instance_uid="1.2.3.77", frame=k + 1, instance_number=1) for k, p in enumerate(planes(COUNT))]
+    frames = [
+        replace(p, sop_instance_uid="1.2.3.77", frame=k + 1, instance_number=1)
+        for k, p in enumerate(planes(COUNT))
+    ]
     tumour = roi([square(75.0, 30, uid="1.2.3.77")], images=["1.2.3.77"])
     need = find_needs(view(frames), tumour)
     assert need.complete
@@ -206,7 +219,10 @@ def test_the_image_of_the_largest_cross_section_is_always_needed():
 
 def test_jumping_instance_numbers_wait_for_the_list_to_be_complete():
     """Numbers that jump inside the series do not stop a listed series."""
-    members = [replace(p, instance_number=p.instance_number + (100 if k > 30 else 0)) for k, p in enumerate(planes(COUNT))]
+    members = [
+        replace(p, instance_number=p.instance_number + (100 if k > 30 else 0))
+        for k, p in enumerate(planes(COUNT))
+    ]
     assert find_needs(view(members), drawn_on(members, range(28, 33))).complete
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 
@@ -42,14 +43,14 @@ def test_a_full_disk_is_unavailable_and_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_bytes_are_synced_before_they_are_renamed_and_the_folder_after(tmp_path, monkeypatch):
-    """fsync of the file, then rename, then fsync of the folder: the order that makes a key durable or absent."""
+    """Fsync of the file, then rename, then fsync of the folder: the order that makes a key durable or absent."""
     store = FolderStore(tmp_path)
     store.put("a/first", b"x")
     calls: list[str] = []
     fsync, replace = os.fsync, os.replace
 
     def note_fsync(descriptor):
-        calls.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
+        calls.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
         fsync(descriptor)
 
     def note_replace(source, target, **_):

@@ -23,7 +23,7 @@ def test_data_set_stays_untouched(uid):
 
 
 def test_file_meta_is_read_back(tmp_path):
-    """pydicom reads the four identities, the version and the group length without a warning."""
+    """Pydicom reads the four identities, the version and the group length without a warning."""
     path = tmp_path / "x.dcm"
     path.write_bytes(part10(CT, "1.2.3", EXPLICIT, b""))
     meta = read_file_meta_info(path)
@@ -55,4 +55,7 @@ def test_a_uid_outside_ascii_is_refused():
 
 def test_files_can_be_read_from_memory():
     """The file needs no name."""
-    assert dcmread(io.BytesIO(part10(CT, "1.2.3", EXPLICIT, b""))).file_meta.MediaStorageSOPInstanceUID == "1.2.3"
+    assert (
+        dcmread(io.BytesIO(part10(CT, "1.2.3", EXPLICIT, b""))).file_meta.MediaStorageSOPInstanceUID
+        == "1.2.3"
+    )

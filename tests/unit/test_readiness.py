@@ -10,6 +10,7 @@ import pytest
 from drawn_series import planes, roi, square, view
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from prognode.domain.phase import ContrastTiming
 from prognode.domain.readiness import Assessment, Choices, Rules, State, assess, needs_from_json
 from prognode.domain.roi import SegmentCode
@@ -27,7 +28,9 @@ def tumour(uid=ARTERIAL, keys=range(20, 25), **more):
     """A tumour drawn on one series, its object listing that series."""
     members = series(uid)
     given = {"images": [p.sop_instance_uid for p in members], "object_uid": f"9.{uid}", "series": uid, **more}
-    sections = [square(members[k].position_lps_mm[2], 40 - abs(k - 22), uid=members[k].sop_instance_uid) for k in keys]
+    sections = [
+        square(members[k].position_lps_mm[2], 40 - abs(k - 22), uid=members[k].sop_instance_uid) for k in keys
+    ]
     return roi(sections, **given)
 
 
@@ -36,7 +39,10 @@ def both():
 
 
 def contours():
-    return [tumour(ARTERIAL), tumour(VENOUS, kind="SEG", name="segment", codes=(SegmentCode("108369006", "SCT", "Neoplasm"),))]
+    return [
+        tumour(ARTERIAL),
+        tumour(VENOUS, kind="SEG", name="segment", codes=(SegmentCode("108369006", "SCT", "Neoplasm"),)),
+    ]
 
 
 def test_ready_when_both_need_sets_are_here():
@@ -55,7 +61,11 @@ def test_ready_exactly_at_the_last_needed_object(seed):
     needed = {uid for need in assess(both(), contours()).needs for uid in need.sop_instance_uids}
     objects = [*series(ARTERIAL), *series(VENOUS), *contours()]
     random.Random(seed).shuffle(objects)
-    last = max(k for k, o in enumerate(objects) if getattr(o, "sop_instance_uid", None) in needed or hasattr(o, "sections"))
+    last = max(
+        k
+        for k, o in enumerate(objects)
+        if getattr(o, "sop_instance_uid", None) in needed or hasattr(o, "sections")
+    )
 
     def state(count):
         here = objects[:count]
@@ -92,7 +102,9 @@ def test_contours_of_a_phase_that_has_not_arrived_are_not_put_on_the_other():
 def test_dead_references_fall_back_to_geometry_when_nothing_arrives():
     """References to a series and images that do not exist: frame of reference and position decide, stated."""
     dead = tumour(images=[f"6.6.{k}" for k in range(COUNT)], series="6.6")
-    dead = replace(dead, sections=tuple(replace(s, sop_instance_uid=f"6.6.{k}") for k, s in enumerate(dead.sections)))
+    dead = replace(
+        dead, sections=tuple(replace(s, sop_instance_uid=f"6.6.{k}") for k, s in enumerate(dead.sections))
+    )
     early = assess([view(series())], [dead])
     assert not early.needs
     late = assess([view(series())], [dead], quiet=True)
@@ -136,7 +148,9 @@ def test_two_tumours_on_one_series_are_never_chosen_between():
 def test_the_operator_chooses_between_several():
     """The chosen ROI counts, and its series is the phase that it was chosen for."""
     second = replace(tumour(), number=2, name="GTV node")
-    found = assess(both(), [*contours(), second], choices=Choices(rois={"arterial": f"{second.object_uid}#2"}))
+    found = assess(
+        both(), [*contours(), second], choices=Choices(rois={"arterial": f"{second.object_uid}#2"})
+    )
     assert found.state == State.READY
     assert found.needs[0].roi.number == 2
     assert found.phases == {ARTERIAL: "arterial"}
@@ -149,7 +163,21 @@ def test_the_operator_may_choose_what_the_rules_do_not_know():
     assert assess(both(), pair, choices=chosen).state == State.READY
 
 
-@pytest.mark.parametrize(("name", "matches"), [("GTV", True), ("gtv-1", True), ("Tumour", True), ("tumor_art", True), ("NEN", True), ("Magen-NET", True), ("Network", False), ("Connector", False), ("Liver", False), ("Internet", False)])
+@pytest.mark.parametrize(
+    ("name", "matches"),
+    [
+        ("GTV", True),
+        ("gtv-1", True),
+        ("Tumour", True),
+        ("tumor_art", True),
+        ("NEN", True),
+        ("Magen-NET", True),
+        ("Network", False),
+        ("Connector", False),
+        ("Liver", False),
+        ("Internet", False),
+    ],
+)
 def test_names_of_tumours(name, matches):
     """Short abbreviations match as words only."""
     assert Rules().match(replace(tumour(), name=name)) is matches
@@ -167,7 +195,9 @@ def test_three_phases_are_told_apart_by_their_headers_or_refused():
     rois = [*contours(), tumour(third)]
     views = [*both(), view(series(third), third)]
     assert assess(views, rois).reason is Reason.ROI_SOURCE
-    told = [replace(v, description=d) for v, d in zip(views, ("art", "portal venous", "delayed"), strict=True)]
+    told = [
+        replace(v, description=d) for v, d in zip(views, ("art", "portal venous", "delayed"), strict=True)
+    ]
     found = assess(told, rois)
     assert found.state == State.READY
     assert [need.series_instance_uid for need in found.needs] == [ARTERIAL, VENOUS]
@@ -186,7 +216,12 @@ def test_missing_images_are_refused_only_when_nothing_can_bring_them():
 def test_a_hole_that_no_list_names_is_found():
     """No list and no numbers: the gap itself tells, once nothing more arrives."""
     holed = [replace(p, instance_number=None) for k, p in enumerate(series()) if k != 18]
-    found = assess([view(holed), view(series(VENOUS), VENOUS)], [tumour(images=[]), contours()[1]], quiet=True, fetch_exhausted=True)
+    found = assess(
+        [view(holed), view(series(VENOUS), VENOUS)],
+        [tumour(images=[]), contours()[1]],
+        quiet=True,
+        fetch_exhausted=True,
+    )
     assert found.reason is Reason.SLICES_MISSING
 
 
@@ -195,8 +230,16 @@ def test_a_hole_that_no_list_names_is_found():
     [
         (Reason.WRONG_MODALITY, lambda v: replace(v, modality="MR")),
         (Reason.GANTRY_TILT, lambda v: replace(v, planes=tuple(tilted(v.planes)))),
-        (Reason.MIXED_GEOMETRY, lambda v: replace(v, planes=(*v.planes[:20], replace(v.planes[20], rows=100), *v.planes[21:]))),
-        (Reason.SAME_POSITION, lambda v: replace(v, planes=(*v.planes, replace(v.planes[20], sop_instance_uid="1.2.3.99", instance_number=99)))),
+        (
+            Reason.MIXED_GEOMETRY,
+            lambda v: replace(v, planes=(*v.planes[:20], replace(v.planes[20], rows=100), *v.planes[21:])),
+        ),
+        (
+            Reason.SAME_POSITION,
+            lambda v: replace(
+                v, planes=(*v.planes, replace(v.planes[20], sop_instance_uid="1.2.3.99", instance_number=99))
+            ),
+        ),
     ],
 )
 def test_faults_of_the_images_are_named(reason, change):
@@ -215,7 +258,9 @@ def tilted(members):
 def test_tumours_that_the_crop_cannot_show(side, reason):
     """Under 5 mm and over 224 mm."""
     members = series()
-    odd = replace(tumour(), sections=(square(members[22].position_lps_mm[2], side, uid=members[22].sop_instance_uid),))
+    odd = replace(
+        tumour(), sections=(square(members[22].position_lps_mm[2], side, uid=members[22].sop_instance_uid),)
+    )
     assert assess(both(), [odd, contours()[1]]).reason is reason
 
 
@@ -242,7 +287,10 @@ def test_another_frame_of_reference_with_references_is_stated():
 def test_contours_outside_the_images_are_refused():
     """The largest contour lies beside the matrix."""
     members = series()
-    aside = replace(tumour(), sections=(square(members[22].position_lps_mm[2], 40, (400.0, 0.0), members[22].sop_instance_uid),))
+    aside = replace(
+        tumour(),
+        sections=(square(members[22].position_lps_mm[2], 40, (400.0, 0.0), members[22].sop_instance_uid),),
+    )
     assert assess(both(), [aside, contours()[1]]).reason is Reason.OUTSIDE_IMAGES
 
 
@@ -265,7 +313,11 @@ def test_unrelated_series_change_nothing():
 def test_assessment_survives_storage():
     """What the index keeps is what was said, through JSON text."""
     holed = [view(series()[:21]), view(series(VENOUS), VENOUS, timing=ContrastTiming(3.0))]
-    for found in (assess(holed, contours()), assess(both(), contours()), assess(both(), [replace(tumour(), name="x")], quiet=True)):
+    for found in (
+        assess(holed, contours()),
+        assess(both(), contours()),
+        assess(both(), [replace(tumour(), name="x")], quiet=True),
+    ):
         stored = json.loads(json.dumps(found.to_json()))
         assert Assessment.from_json(stored) == found
         assert needs_from_json(stored) == found.needs

@@ -166,9 +166,7 @@ def test_rasterising_fills_each_plane_once() -> None:
     assert filled[0, 5:15, 5:15].all()
 
 
-@given(
-    st.floats(-3, 3), st.floats(0.4, 2.0), st.floats(0.4, 2.0), st.floats(-8, 8), st.floats(-8, 8)
-)
+@given(st.floats(-3, 3), st.floats(0.4, 2.0), st.floats(0.4, 2.0), st.floats(-8, 8), st.floats(-8, 8))
 def test_pixels_on_another_grid_go_through_their_outlines(
     angle: float, rows_mm: float, columns_mm: float, x: float, y: float
 ) -> None:
@@ -207,7 +205,9 @@ def ball(normal_axis: int) -> Roi:
         points[:, axes[0]] += radius * np.cos(angles)
         points[:, axes[1]] += radius * np.sin(angles)
         normal = tuple(np.eye(3)[normal_axis].tolist())
-        sections.append(CrossSection(float(points[0, normal_axis]), (points,), section_area_mm2([points], normal)))
+        sections.append(
+            CrossSection(float(points[0, normal_axis]), (points,), section_area_mm2([points], normal))
+        )
     return roi(*sections, normal=tuple(np.eye(3)[normal_axis].tolist()))
 
 
@@ -238,8 +238,9 @@ def test_outlines_of_a_mask_lie_on_pixel_edges() -> None:
     mask = np.zeros((40, 60), dtype=bool)
     mask[4, 9] = True
     drawn = section_from_mask(mask, oblong, 7.0)
+    half = np.array([1, 1.5, 0])
     centre = lps_from_pixel(oblong, np.array([[9.0, 4.0]]))[0]
-    np.testing.assert_allclose(drawn.outlines[0].min(axis=0), centre - (1, 1.5, 0))
-    np.testing.assert_allclose(drawn.outlines[0].max(axis=0), centre + (1, 1.5, 0))
+    np.testing.assert_allclose(drawn.outlines[0].min(axis=0), centre - half)
+    np.testing.assert_allclose(drawn.outlines[0].max(axis=0), centre + half)
     np.testing.assert_array_equal(rasterise(drawn, oblong), mask)
     assert mask_of([], 2, 3).shape == (2, 3)

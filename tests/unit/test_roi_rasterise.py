@@ -157,8 +157,9 @@ def test_point_by_point_and_raster_agree(outline: np.ndarray) -> None:
     """The two ways to fill follow the same rule."""
     outline = np.round(outline, 3)
     row, column = np.mgrid[:40, :40]
-    points = np.stack([column.ravel(), row.ravel()], axis=1).astype(float) + (0.00017, 0.00013)
-    shifted = mask_of([outline - (0.00017, 0.00013)], 40, 40)
+    aside = np.array([0.00017, 0.00013])
+    points = np.stack([column.ravel(), row.ravel()], axis=1) + aside
+    shifted = mask_of([outline - aside], 40, 40)
     np.testing.assert_array_equal(contains([outline], points).reshape(40, 40), shifted)
 
 

@@ -150,7 +150,9 @@ def test_oblique_contours_lie_on_their_own_planes() -> None:
 
 def test_rounding_does_not_tilt_small_contours() -> None:
     """A small contour whose z was rounded lies on an axial plane, at its own height far from the origin."""
-    wobbly = [(300 + x * 0.4, 200 + y * 0.4, -500 + 0.05 * (index % 2)) for index, (x, y) in enumerate(SQUARE)]
+    wobbly = [
+        (300 + x * 0.4, 200 + y * 0.4, -500 + 0.05 * (index % 2)) for index, (x, y) in enumerate(SQUARE)
+    ]
     roi = only(contour(wobbly))
     assert roi.normal == (0, 0, 1)
     assert roi.sections[0].offset_mm == pytest.approx(-499.975)
@@ -184,7 +186,12 @@ def test_names_may_be_anything() -> None:
     """Empty, duplicate, non-ASCII and padded names stay apart by number."""
     names = ["", "Tumour", "Tumour ", "Geschwür 胃"]
     rois = read_rtstruct(structure_set([(i, name, squares(i)) for i, name in enumerate(names, 1)]))
-    assert [(roi.number, roi.name) for roi in rois] == [(1, ""), (2, "Tumour"), (3, "Tumour"), (4, "Geschwür 胃")]
+    assert [(roi.number, roi.name) for roi in rois] == [
+        (1, ""),
+        (2, "Tumour"),
+        (3, "Tumour"),
+        (4, "Geschwür 胃"),
+    ]
 
 
 def test_a_repeated_number_is_told() -> None:

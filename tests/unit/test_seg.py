@@ -93,12 +93,21 @@ def test_fractions_count_from_half_the_maximum(kind: str, value: int, inside: in
     assert kind.lower() in roi.warnings[0]
 
 
-@pytest.mark.parametrize(("bits", "big_endian", "vr"), [(8, False, "OB"), (8, True, "OW"), (16, True, "OW"), (16, False, "OW")])
+@pytest.mark.parametrize(
+    ("bits", "big_endian", "vr"), [(8, False, "OB"), (8, True, "OW"), (16, True, "OW"), (16, False, "OW")]
+)
 def test_label_maps_of_any_width_and_byte_order(bits: int, big_endian: bool, vr: str) -> None:
     """Numbers may have gaps; a value that is not described still becomes an ROI."""
     made = segmentation(
-        [BLOCK * 3 + BAR * 200], [(0, 0, 0)], None, described=(0, 3, 9), kind="LABELMAP",
-        bits=bits, big_endian=big_endian, vr=vr, PixelPaddingValue=0,
+        [BLOCK * 3 + BAR * 200],
+        [(0, 0, 0)],
+        None,
+        described=(0, 3, 9),
+        kind="LABELMAP",
+        bits=bits,
+        big_endian=big_endian,
+        vr=vr,
+        PixelPaddingValue=0,
     )
     rois = {roi.number: roi for roi in read_seg(made)}
     assert rois[3].sections[0].area_mm2 == 24
@@ -112,7 +121,9 @@ def test_label_maps_of_any_width_and_byte_order(bits: int, big_endian: bool, vr:
 def test_background_is_what_the_object_marks() -> None:
     """Padding value, a segment typed Background, or an undescribed 0; a described 0 is a segment."""
     frames = [BLOCK * 5 + BAR]
-    padded = segmentation(frames, [(0, 0, 0)], None, described=(0, 1), kind="LABELMAP", bits=8, PixelPaddingValue=5)
+    padded = segmentation(
+        frames, [(0, 0, 0)], None, described=(0, 1), kind="LABELMAP", bits=8, PixelPaddingValue=5
+    )
     assert [(roi.number, roi.sections[0].area_mm2) for roi in read_seg(padded)] == [(0, 30), (1, 9)]
     typed = segmentation(frames, [(0, 0, 0)], None, described=(5, 1), kind="LABELMAP", bits=8)
     typed.SegmentSequence[0].SegmentedPropertyTypeCodeSequence = [
@@ -127,7 +138,9 @@ def test_a_described_segment_without_pixels_is_empty() -> None:
     assert [roi.reasons for roi in read_seg(made)] == [(), (Reason.ROI_EMPTY,), (Reason.ROI_EMPTY,)]
 
 
-@pytest.mark.parametrize("missing", ["FrameOfReferenceUID", "PlanePositionSequence", "PlaneOrientationSequence"])
+@pytest.mark.parametrize(
+    "missing", ["FrameOfReferenceUID", "PlanePositionSequence", "PlaneOrientationSequence"]
+)
 def test_without_patient_coordinates_there_is_no_position(missing: str) -> None:
     """Projections and slides have no place in the patient."""
     made = segmentation([BLOCK], [(0, 0, 0)], [1])
@@ -206,7 +219,10 @@ def test_flipped_and_reversed_segmentations_land_on_the_same_pixels() -> None:
     plain = only(segmentation([BLOCK, BAR], [(0, 0, 0), (0, 0, 2)], [1, 1]))
     flipped = only(
         segmentation(
-            [BAR[::-1, ::-1], BLOCK[::-1, ::-1]], [(8, 6, 2), (8, 6, 0)], [1, 1], orientation=(-1, 0, 0, 0, -1, 0)
+            [BAR[::-1, ::-1], BLOCK[::-1, ::-1]],
+            [(8, 6, 2), (8, 6, 0)],
+            [1, 1],
+            orientation=(-1, 0, 0, 0, -1, 0),
         )
     )
     images = stack([0, 2])
@@ -226,7 +242,9 @@ def test_source_images_are_named() -> None:
     """The referenced series' list in its order; each section names the image it was drawn on."""
     made = segmentation([BLOCK, BAR], [(0, 0, 0), (0, 0, 2)], [1, 1])
     made.ReferencedSeriesSequence = [
-        item(SeriesInstanceUID="2.25.7", ReferencedInstanceSequence=[item(ReferencedSOPInstanceUID="2.25.71")]),
+        item(
+            SeriesInstanceUID="2.25.7", ReferencedInstanceSequence=[item(ReferencedSOPInstanceUID="2.25.71")]
+        ),
         item(
             SeriesInstanceUID="2.25.8",
             ReferencedInstanceSequence=[item(ReferencedSOPInstanceUID=uid) for uid in ("2.25.83", "2.25.81")],
@@ -244,8 +262,15 @@ def test_source_images_are_named() -> None:
 def test_codes_of_a_segment_are_kept() -> None:
     """Type before category."""
     made = segmentation([BLOCK], [(0, 0, 0)], [1])
-    for keyword, value in (("SegmentedPropertyCategoryCodeSequence", "49755003"), ("SegmentedPropertyTypeCodeSequence", "108369006")):
-        setattr(made.SegmentSequence[0], keyword, [item(CodeValue=value, CodingSchemeDesignator="SCT", CodeMeaning="x")])
+    for keyword, value in (
+        ("SegmentedPropertyCategoryCodeSequence", "49755003"),
+        ("SegmentedPropertyTypeCodeSequence", "108369006"),
+    ):
+        setattr(
+            made.SegmentSequence[0],
+            keyword,
+            [item(CodeValue=value, CodingSchemeDesignator="SCT", CodeMeaning="x")],
+        )
     assert [code.value for code in only(made).codes] == ["108369006", "49755003"]
 
 

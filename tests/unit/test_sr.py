@@ -26,9 +26,10 @@ from sr_samples import (
 
 from prognode.dicom import codes
 from prognode.dicom.dataset_encoding import encode
-from prognode.dicom.sr import MAX_OUTLINE_POINTS, SR_CLASSES, build_sr, closed_polyline, sr_variants
+from prognode.dicom.sr import SR_CLASSES, build_sr, sr_variants
 from prognode.dicom.sr_check import says_same, viewer_problems
 from prognode.dicom.sr_items import decimal_string
+from prognode.dicom.sr_tree import MAX_OUTLINE_POINTS, closed_polyline
 from prognode.domain.identity import in_class, report_uid, series_uid
 from prognode.domain.report_json import report_to_json
 from prognode.errors import Reason

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.filewriter import write_dataset
 from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 
 from prognode.dicom.structure import MAX_DEPTH, MalformedDataSet, PixelElement, check_structure
 
@@ -168,8 +168,14 @@ def test_a_sequence_written_as_un_is_walked_as_implicit():
         (struct.pack("<HH2sH", 0x0008, 0x0060, b"CS", 9) + b"CT", "(0008,0060) goes beyond the end"),
         (struct.pack("<HH4sL", 0x0008, 0x0060, b"\0\0\0\0", 0), "no value representation"),
         (struct.pack("<HHL", 0xFFFE, 0xE00D, 0), "delimiter without its item"),
-        (struct.pack("<HH2sHL", 0x0008, 0x1115, b"SQ", 0, 8) + b"\x08\0\x60\0CS\0\0", "something else than an item"),
-        (struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF) + b"\0" * 8, "something else than a fragment"),
+        (
+            struct.pack("<HH2sHL", 0x0008, 0x1115, b"SQ", 0, 8) + b"\x08\0\x60\0CS\0\0",
+            "something else than an item",
+        ),
+        (
+            struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF) + b"\0" * 8,
+            "something else than a fragment",
+        ),
     ],
 )
 def test_the_verdict_says_where(data, says):

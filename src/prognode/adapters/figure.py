@@ -7,6 +7,7 @@ identifier of the patient is on it. The bytes are the same for the same report o
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,9 @@ ACCENT = {"high": "#b3261e", "low": "#1b6e4b"}
 CONTOUR = "#ffd23f"
 WARNING = "#7a1712"
 
+_DRAWING = threading.Lock()
+"""matplotlib's settings and fonts are the process's: one page at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class FigureImage:
@@ -62,7 +66,7 @@ def draw_figure(report: Report, images: Mapping[Phase, NDArray[np.float32]], mod
 
     if report.prognosis is None:
         raise ValueError("a case that cannot be evaluated has no figure")
-    with rc_context({"font.family": "DejaVu Sans", "font.size": 12, "text.color": INK}):
+    with _DRAWING, rc_context({"font.family": "DejaVu Sans", "font.size": 12, "text.color": INK}):
         figure = Figure(figsize=(WIDTH_PX / DPI, HEIGHT_PX / DPI), dpi=DPI, facecolor="white")
         canvas = FigureCanvasAgg(figure)
         _headline(figure, report, report.prognosis)
@@ -163,8 +167,8 @@ def _footer(figure: Figure, report: Report) -> None:
 
 
 def _fitting(words: str, size: float, width_px: float = 1540.0) -> float:
-    """Font size at which a bold line of DejaVu Sans fits the page: a letter is about one point per point wide."""
-    return min(size, width_px / max(len(words), 1) / 0.98)
+    """Font size at which a bold line of DejaVu Sans fits the page: a letter is about 0.78 pixels per point wide."""
+    return min(size, width_px / max(len(words), 1) / 0.78)
 
 
 # ---------------------------------------------------------------- survival

@@ -32,6 +32,7 @@ from sqlalchemy import (
     create_engine,
     delete,
     event,
+    func,
     insert,
     select,
     update,
@@ -170,21 +171,28 @@ class SqlIndex:
         return outcome
 
     def _register(self, db: Connection, instance: Instance, patient_key: str) -> Registered:
-        study = instance.study_instance_uid
-        row = _values(instance)
-        self._insert_unless_there(db, STUDIES, study_instance_uid=study, patient_key=patient_key)
-        owner = db.scalar(
-            select(STUDIES.c.patient_key).where(STUDIES.c.study_instance_uid == study).with_for_update()
-        )
-        if owner is not None and owner != patient_key:
+        owner = self._raise_revision(db, instance.study_instance_uid, patient_key)
+        if owner != patient_key:
             return Registered.FOREIGN_PATIENT
-        if not self._insert_unless_there(db, INSTANCES, **row):
-            sha256 = db.scalar(
-                select(INSTANCES.c.sha256).where(INSTANCES.c.sop_instance_uid == instance.sop_instance_uid)
-            )
-            return Registered.DUPLICATE if sha256 == instance.sha256 else Registered.CONFLICT
-        _raise_revision(db, study, patient_key=patient_key)
-        return Registered.NEW
+        if self._insert_unless_there(db, INSTANCES, **_values(instance)):
+            return Registered.NEW
+        sha256 = db.scalar(
+            select(INSTANCES.c.sha256).where(INSTANCES.c.sop_instance_uid == instance.sop_instance_uid)
+        )
+        return Registered.DUPLICATE if sha256 == instance.sha256 else Registered.CONFLICT
+
+    def _raise_revision(self, db: Connection, study_instance_uid: str, patient_key: str | None) -> str | None:
+        """Raise the study's revision, or make the study; the patient who owns it."""
+        new = self._insert(STUDIES)
+        statement = new.on_conflict_do_update(
+            index_elements=[STUDIES.c.study_instance_uid],
+            set_={
+                "revision": STUDIES.c.revision + 1,
+                "patient_key": func.coalesce(STUDIES.c.patient_key, new.excluded.patient_key),
+            },
+        ).returning(STUDIES.c.patient_key)
+        row = {"study_instance_uid": study_instance_uid, "patient_key": patient_key, "revision": 1}
+        return db.scalar(statement, row)
 
     def instance(self, sop_instance_uid: str) -> Instance | None:
         with self._read() as db:
@@ -231,8 +239,7 @@ class SqlIndex:
 
     def touch(self, study_instance_uid: str) -> None:
         with self._write() as db:
-            self._insert_unless_there(db, STUDIES, study_instance_uid=study_instance_uid)
-            _raise_revision(db, study_instance_uid)
+            self._raise_revision(db, study_instance_uid, None)
 
     def save_assessment(
         self, case: Case | None, study_instance_uid: str, revision: int, events: Sequence[Event]
@@ -353,8 +360,11 @@ class SqlIndex:
 
     def _insert_unless_there(self, db: Connection, table: Table, **values: Any) -> bool:
         """Insert a row; False if one with its primary key is there."""
-        dialect = {"sqlite": sqlite, "postgresql": postgresql}[self._engine.dialect.name]
-        return db.execute(dialect.insert(table).on_conflict_do_nothing(), values).rowcount == 1
+        return db.execute(self._insert(table).on_conflict_do_nothing(), values).rowcount == 1
+
+    def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        """INSERT that can say ON CONFLICT, which both data bases spell alike."""
+        return sqlite.insert(table) if self._sqlite else postgresql.insert(table)
 
 
 # ---------------------------------------------------------------- rows
@@ -374,14 +384,6 @@ def _json_row(row: Row[Any]) -> JSON:
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in row._asdict().items()
     }
-
-
-def _raise_revision(db: Connection, study_instance_uid: str, **values: Any) -> None:
-    db.execute(
-        update(STUDIES)
-        .where(STUDIES.c.study_instance_uid == study_instance_uid)
-        .values(revision=STUDIES.c.revision + 1, **values)
-    )
 
 
 def _mark_assessed(db: Connection, study_instance_uid: str, revision: int) -> bool:

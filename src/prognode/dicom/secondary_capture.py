@@ -8,7 +8,8 @@ from pydicom.dataset import Dataset
 
 from prognode.dicom import sr_items as sr
 from prognode.dicom.document import equipment, patient_and_study, set_character_set
-from prognode.dicom.sr import SECONDARY_CAPTURE, series_description
+from prognode.dicom.sr import series_description
+from prognode.dicom.sr_tree import SECONDARY_CAPTURE
 from prognode.domain.identity import figure_uid, report_uid, series_uid
 from prognode.domain.report import Report
 

@@ -24,7 +24,7 @@ BODY_WIDTH_MM = (180.0, 600.0)
 SPINE_REACH_MM = 45.0
 SAME_PLACE_MM = 9.0
 WORKING_PIXEL_MM = 1.6
-SLICES_LOOKED_AT = 7
+SLICES_LOOKED_AT = 5
 
 Slice = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -61,12 +61,14 @@ def aorta_hounsfield(hu: NDArray[np.float32], stack: Stack) -> float | None:
 
 
 def _reduced(image: Slice, pixel_mm: tuple[float, float]) -> Slice:
-    """Smoothed against noise and sampled at about the working pixel size."""
-    sigma = [0.6 * WORKING_PIXEL_MM / size for size in pixel_mm]
-    smooth = ndimage.gaussian_filter(image, sigma, mode="nearest")
-    return np.asarray(
-        ndimage.zoom(smooth, [size / WORKING_PIXEL_MM for size in pixel_mm], order=1), dtype=np.float32
-    )
+    """Averaged against noise and sampled at the working pixel size."""
+    blocks = [max(1, round(WORKING_PIXEL_MM / size)) for size in pixel_mm]
+    rows, columns = (length // block for length, block in zip(image.shape, blocks, strict=True))
+    kept = image[: rows * blocks[0], : columns * blocks[1]]
+    mean = kept.reshape(rows, blocks[0], columns, blocks[1]).mean(axis=(1, 3))
+    smooth = ndimage.gaussian_filter(mean, 0.6, mode="nearest")
+    zoom = [block * size / WORKING_PIXEL_MM for block, size in zip(blocks, pixel_mm, strict=True)]
+    return np.asarray(ndimage.zoom(smooth, zoom, order=1), dtype=np.float32)
 
 
 def _upright(image: Slice, row_x: float, column_y: float) -> Slice:

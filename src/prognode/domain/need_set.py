@@ -287,7 +287,9 @@ def _is_whole_series(positions: _Positions, listed: Sequence[str]) -> bool:
     drawn = max(len(positions.section_uids), len(positions.section_offsets_mm))
     if len(index) <= drawn or any(plane.sop_instance_uid not in index for plane in positions.planes):
         return False
-    by_offset = [(index[p.sop_instance_uid], o) for p, o in zip(positions.planes, positions.offsets_mm, strict=True)]
+    by_offset = [
+        (index[p.sop_instance_uid], o) for p, o in zip(positions.planes, positions.offsets_mm, strict=True)
+    ]
     by_number = [(index[plane.sop_instance_uid], plane.instance_number) for plane in positions.planes]
     return not (_direction(by_offset) and _numbers_contradict(by_number))
 
@@ -303,10 +305,6 @@ def _listed(positions: _Positions, listed: Sequence[str]) -> Order | None:
         if direction:
             break
     else:
-        return None
-    if _numbers_contradict(
-        [(index[plane.sop_instance_uid], plane.instance_number) for plane in positions.planes]
-    ):
         return None
     pairs = sorted((direction * index[uid], offset) for uid, offset in known.items())
     last = len(listed) - 1

@@ -62,7 +62,7 @@ class DescriptionRules:
     )
     venous: str = r"(?<![a-z])(ven(?![a-z])|v[eé]n[oö]|veine|portal|pv(?![a-z])|pvp|v[ _-]?phase|porto)|静脉|門脈|门脉|静脈|вен[оа]|порт"
     other: str = (
-        r"delay|late(?![a-z])|sp[äa]t|tardi|excret|equilib|native?(?![a-z])|nativ|non[ _-]?contrast|without|unenh|plain"
+        r"delay|late(?![a-z])(?![ _-]*art)|sp[äa]t|tardi|excret|equilib|native?(?![a-z])|nativ|non[ _-]?contrast|without|unenh|plain"
         r"|pre[ _-]?contrast|scout|locali[sz]er|topogram|bolus|monitor|平扫|延迟|単純|натив"
     )
 

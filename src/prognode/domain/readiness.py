@@ -262,20 +262,21 @@ def _assessed(
 
 
 def _tumours(rois: Sequence[Roi], rules: Rules, choices: Choices) -> list[Roi]:
-    """ROIs that take part; all of them when both phases were chosen are the operator's."""
+    """ROIs that take part: both of the operator's, or else the operator's one and what the rules match."""
     chosen = [roi for roi in rois if choices.chosen_phase(roi)]
     if len(chosen) >= 2:
         return chosen
-    return (
-        chosen + [roi for roi in rois if roi not in chosen and rules.match(roi)]
-        if chosen
-        else _matching(rois, rules)
-    )
+    return chosen + [roi for roi in rois if not choices.chosen_phase(roi) and rules.match(roi)]
 
 
-def _matching(rois: Sequence[Roi], rules: Rules) -> list[Roi]:
-    matching = [roi for roi in rois if rules.match(roi)]
-    return [roi for roi in matching if roi.sections and not roi.reasons] or matching
+def _unreadable(roi: Roi) -> bool:
+    return bool(roi.reasons) or not roi.sections
+
+
+def _refusal(roi: Roi) -> InvalidInput:
+    because = f": {'; '.join(roi.warnings)}" if roi.warnings else ""
+    reason = roi.reasons[0] if roi.reasons else Reason.ROI_EMPTY
+    return InvalidInput(reason, f"{_label(roi)} cannot be evaluated{because}")
 
 
 def _label(roi: Roi, series_uid: str | None = None) -> str:
@@ -325,20 +326,31 @@ def _sort_by_series(
     remarks: list[str] = []
     for roi in tumours:
         uid, remark = _series_of(roi, known, now)
-        if uid is None:
-            pending.append(roi)
-        else:
+        if uid is not None:
             by_series[uid].append(roi)
+        else:
+            pending.append(roi)
         remarks += [remark] if remark else []
     drawn = {uid: _only_one(uid, candidates, choices) for uid, candidates in by_series.items()}
-    if now.quiet and len(drawn) >= 2 and pending:
-        remarks += [f"{_label(roi)} was left out: what it was drawn on is not here" for roi in pending]
-        pending = []
-    return drawn, pending, remarks
+    pending, left_out = _given_up(drawn, pending, now)
+    return drawn, pending, remarks + left_out
+
+
+def _given_up(drawn: Mapping[str, Roi], pending: Sequence[Roi], now: _Now) -> tuple[list[Roi], list[str]]:
+    """(ROIs that are still waited for, remarks about those that are not)."""
+    if pending and not drawn and all(_unreadable(roi) for roi in pending):
+        raise _refusal(pending[0])
+    settled = now.quiet and len(drawn) >= 2
+    dropped = [roi for roi in pending if settled or _unreadable(roi)]
+    awaited = [] if settled else [roi for roi in pending if not _unreadable(roi)]
+    why = "it encloses nothing, or what it was drawn on is not here"
+    return awaited, [f"{_label(roi)} was left out: {why}" for roi in dropped]
 
 
 def _only_one(series_uid: str, candidates: Sequence[Roi], choices: Choices) -> Roi:
-    chosen = [roi for roi in candidates if choices.chosen_phase(roi)] or list(candidates)
+    """The one tumour of a series; what cannot be read does not compete with what can."""
+    readable = [roi for roi in candidates if not _unreadable(roi)] or list(candidates[:1])
+    chosen = [roi for roi in readable if choices.chosen_phase(roi)] or readable
     if len(chosen) > 1:
         detail = f"{len(chosen)} ROIs of one series match the rules for the tumour"
         raise InvalidInput(Reason.ROI_SEVERAL, detail, tuple(_label(roi, series_uid) for roi in chosen))
@@ -351,7 +363,7 @@ def _series_of(roi: Roi, known: _Known, now: _Now) -> tuple[str | None, str]:
     if uid is not None:
         return uid, _frame_remark(roi, known.series[uid])
     names_something = bool(roi.referenced_series_uids) or any(True for _ in _named_images(roi))
-    if not now.quiet or (names_something and known.any_reference_resolves):
+    if _unreadable(roi) or not now.quiet or (names_something and known.any_reference_resolves):
         return None, ""
     uid = _series_by_geometry(roi, known)
     why = "its references name what is not here" if names_something else "it has no references"
@@ -477,17 +489,13 @@ class _Outcome:
 
 
 def _check_roi(view: SeriesView, roi: Roi) -> None:
-    if roi.reasons:
-        raise InvalidInput(roi.reasons[0], f"{_label(roi)} cannot be evaluated" + _because(roi))
+    if _unreadable(roi):
+        raise _refusal(roi)
     if view.modality != "CT":
         raise InvalidInput(
             Reason.WRONG_MODALITY, f"{_label(roi)} was drawn on {view.modality} images, not on CT"
         )
     check_size(roi)
-
-
-def _because(roi: Roi) -> str:
-    return f": {'; '.join(roi.warnings)}" if roi.warnings else ""
 
 
 def _checked(view: SeriesView, roi: Roi, need: NeedSet) -> NeedSet:

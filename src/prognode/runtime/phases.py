@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -37,7 +38,7 @@ def series_headers(instances: Iterable[Instance], series_uids: Sequence[str]) ->
 def _acquired_at_s(card: JSON) -> float | None:
     """Seconds on the scanner's clock: AcquisitionDateTime, or AcquisitionDate and AcquisitionTime."""
     whole = str(card.get("acquisition_datetime") or "")
-    if len(whole) >= 14:  # noqa: PLR2004 - YYYYMMDDHHMMSS
+    if len(whole) >= 14:
         return _moment_s(whole[:8], whole[8:])
     return _moment_s(_date(card), str(card.get("acquisition_time") or ""))
 
@@ -48,7 +49,7 @@ def _date(card: JSON) -> str:
 
 def _moment_s(date: str, time: str) -> float | None:
     """DICOM DA and TM as seconds; None when either is absent or makes no sense (PS3.5 6.2)."""
-    head, _, fraction = time.split("+")[0].split("-")[0].strip().partition(".")
+    head, _, fraction = re.split("[+-]", time, maxsplit=1)[0].strip().partition(".")
     try:
         moment = datetime.strptime(date.strip() + head.ljust(6, "0"), "%Y%m%d%H%M%S")  # noqa: DTZ007 - differences only
         return moment.timestamp() + float(f"0.{fraction or 0}")

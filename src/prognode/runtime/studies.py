@@ -56,7 +56,7 @@ class StudyReader:
         known = self._rois.get(instance.sha256)
         if known is None:
             known = read_roi_object(self.dataset(instance))
-            if len(self._rois) > 64:  # noqa: PLR2004 - a bound on memory, no rule of the domain
+            if len(self._rois) > 64:
                 self._rois.clear()
             self._rois[instance.sha256] = known
         return known
@@ -100,4 +100,3 @@ def _view(members: Sequence[Instance]) -> SeriesView:
         timing=series_header(members).timing,
         problems=tuple(problems),
     )
-

@@ -67,7 +67,9 @@ class Worker:
         except Unavailable as error:
             pause = backoff_s(message.attempts) if error.retry_after_s is None else error.retry_after_s
             self.bus.retry(self.group, message, pause, str(error))
-            log.warning("retry", group=self.group, topic=event.topic, case_id=event.key, pause_s=pause, why=str(error))
+            log.warning(
+                "retry", group=self.group, topic=event.topic, case_id=event.key, pause_s=pause, why=str(error)
+            )
         except GaveUp as error:
             self.bus.dead(self.group, message, str(error))
             log.error("gave-up", group=self.group, topic=event.topic, case_id=event.key, why=str(error))
@@ -76,14 +78,27 @@ class Worker:
         else:
             self._in_a_row = 0
             self.bus.done(self.group, message, then)
-            log.info("handled", group=self.group, topic=event.topic, case_id=event.key, then=[e.topic for e in then])
+            log.info(
+                "handled",
+                group=self.group,
+                topic=event.topic,
+                case_id=event.key,
+                then=[e.topic for e in then],
+            )
 
     def _bury(self, message: Message, error: Exception) -> None:
         event = message.event
         # the type alone: an exception's text may quote a data set
         why = f"{type(error).__name__} in {self.group}"
         self.bus.dead(self.group, message, why)
-        log.error("dead-letter", group=self.group, topic=event.topic, case_id=event.key, why=why, trace=_frames(error))
+        log.error(
+            "dead-letter",
+            group=self.group,
+            topic=event.topic,
+            case_id=event.key,
+            why=why,
+            trace=_frames(error),
+        )
         self._in_a_row += 1
         if self._in_a_row >= self.dead_letter_limit:
             raise TooManyDeadLetters(f"{self.group}: {self._in_a_row} dead letters in a row") from error
