@@ -30,6 +30,7 @@ from components import free_port, wait_until
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
 from pynetdicom.sop_class import (
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
@@ -215,9 +216,25 @@ def send_over(port: int, items: Iterable[Dataset | Sent]) -> list[Answer | None]
     contexts = list(dict.fromkeys((each.sop_class, each.syntax) for each in objects))
     if not objects:
         return []
-    with raw_sender.association(port, contexts) as opened:
+    with _association(port, contexts) as opened:
         assert opened.is_established, "the node rejected the association"
         return [raw_sender.send(opened, each) for each in objects]
+
+
+@contextlib.contextmanager
+def _association(port: int, contexts: Sequence[tuple[str, str]]) -> Iterator[Association]:
+    """An association that proposes these contexts and sends each packet at once, as storescu does."""
+    ae = AE("SENDER")
+    for sop_class, syntax in contexts:
+        ae.add_requested_context(sop_class, syntax)
+    opened = ae.associate(
+        "127.0.0.1", port, ae_title="PROGNODE", max_pdu=131072, evt_handlers=[(evt.EVT_CONN_OPEN, send_at_once)]
+    )
+    try:
+        yield opened
+    finally:
+        if opened.is_established:
+            opened.release()
 
 
 # ---------------------------------------------------------------- the node
@@ -431,6 +448,7 @@ def node_here(
     folder: Path, pacs: Sequence[ReceivingPacs | Mapping[str, Any]] = (), **overrides: Any
 ) -> NodeHere:
     """Start a node in this process; the caller stops it."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))  # commands print to stdout
     path = write_config(folder, pacs, **overrides)
     return NodeHere(folder, path, load_config(path)).start()
 
@@ -489,13 +507,15 @@ def prognode(*arguments: object) -> CommandResult:
 
 
 def said_of(report: Dataset) -> dict[str, str]:
-    """Status, reason and risk group of a structured report as it was received: code values by those names."""
-    names = {codes.STATUS.value: "status", codes.NOT_EVALUABLE.value: "reason", codes.RISK_GROUP.value: "risk"}
-    return {
-        names[name]: str(item.ConceptCodeSequence[0].CodeValue)
+    """Status and, where there is one, reason of a structured report as it was received, read from its codes."""
+    coded = {
+        _concept(item): str(item.ConceptCodeSequence[0].CodeValue)
         for item in content_items(report)
-        if item.get("ValueType") == "CODE" and (name := _concept(item)) in names
+        if item.get("ValueType") == "CODE"
     }
+    words = {code.value: word for word, code in codes.STATUSES.items()}
+    said = {"status": words[coded[codes.STATUS.value]]}
+    return said | ({"reason": reason} if (reason := coded.get(codes.NOT_EVALUABLE.value)) else {})
 
 
 def comments_of(report: Dataset) -> list[str]:
@@ -530,11 +550,6 @@ def stored_report(node: NodeFolder, sop_instance_uid: str) -> dict[str, Any]:
     (path,) = (node.config.data / "objects" / "reports").rglob(f"{sop_instance_uid}.json")
     report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["report"]
     return report
-
-
-def quiet_logs() -> None:
-    """Drop the node's log lines in this process; what tests look at is state."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 def read(data: bytes) -> Dataset:

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK
-from drawn_series import planes
+from drawn_series import planes, roi, square, view
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prognode.domain.crop import AIR_HU, CropWindow, crop, index_range
 from prognode.domain.geometry import build_stack
+from prognode.domain.need_set import find_needs
 
 TOLERANCE_HU = 0.01
 
@@ -29,7 +30,9 @@ def itk_crop(hu, stack, window):
     )
     grid = SimpleITK.Image(window.size, window.size, 3, SimpleITK.sitkFloat32)
     grid.SetOrigin((float(window.x0_mm), float(window.y0_mm), float(window.z_mm[0])))
-    return SimpleITK.GetArrayFromImage(SimpleITK.Resample(image, grid, SimpleITK.Transform(), SimpleITK.sitkBSpline, AIR_HU))
+    return SimpleITK.GetArrayFromImage(
+        SimpleITK.Resample(image, grid, SimpleITK.Transform(), SimpleITK.sitkBSpline, AIR_HU)
+    )
 
 
 def noise(shape, seed=0, amplitude=1000.0):
@@ -161,6 +164,20 @@ def test_any_axial_series_gives_itk_s_crop(gap_mm, spacing, flip, descending, pl
     assert np.abs(ours - itk).max() < TOLERANCE_HU
 
 
+@pytest.mark.parametrize(
+    "cosines", [((1, 0, 0), (0, 0, -1)), ((0, 1, 0), (0, 0, -1)), ((0, 1, 0), (0, 0, 1))]
+)
+def test_coronal_and_sagittal_series_give_itk_s_crop(cosines):
+    """Planes along another axis of the patient: still three axial slices on the same grid."""
+    row, column = np.array(cosines[0]), np.array(cosines[1])
+    normal = np.abs(np.cross(row, column))
+    origin = -(row * 70 * 1.3 + column * 60 * 1.7 + normal * 50 * 2.5) / 2 + 0.137
+    members = planes(50, 2.5, origin=origin, spacing=(1.7, 1.3), matrix=(60, 70), cosines=cosines)
+    ours, itk = need_set_crop(noise((50, 60, 70)), members, CropWindow(-112, -112, (-1, 0, 1)))
+    assert (ours != AIR_HU).mean() > 0.1
+    assert np.abs(ours - itk).max() < TOLERANCE_HU
+
+
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     degrees=st.integers(-400, 400).map(lambda tenths: tenths / 10),
@@ -184,6 +201,19 @@ def test_any_oblique_series_gives_itk_s_crop(degrees, axis, gap_mm, spacing, see
     )  # the last digit decides which side of the rim a sample lies on
     assert not (differs & ~on_the_rim).any()
     assert on_the_rim.sum() <= 3
+
+
+@settings(max_examples=15, deadline=None)
+@given(key=st.integers(0, 39), gap_mm=st.sampled_from([1.0, 1.5, 2.5, 5.0]), seed=st.integers(0, 99))
+def test_the_need_set_that_readiness_waits_for_is_enough(key, gap_mm, seed):
+    """Crop of exactly the images that the need-set names, against ITK on the series, wherever the tumour lies."""
+    members = planes(40, gap_mm, origin=(-60, -60, 0.3), spacing=(2.0, 2.0), matrix=(60, 60))
+    hu = noise((40, 60, 60), seed)
+    section = square(members[key].position_lps_mm[2], 30, uid=members[key].sop_instance_uid)
+    need = find_needs(view(members), roi([section], images=[plane.sop_instance_uid for plane in members]))
+    kept = [k for k, plane in enumerate(members) if plane.sop_instance_uid in need.sop_instance_uids]
+    ours = crop(hu[kept], build_stack("1", "2", need.planes), need.window)
+    assert np.abs(ours - itk_crop(hu, build_stack("1", "2", members), need.window)).max() < TOLERANCE_HU
 
 
 def test_header_noise_in_the_cosines_changes_nothing():

@@ -251,3 +251,57 @@ def test_need_set_survives_storage():
     need = find_needs(view(members[:30]), drawn_on(members, range(28, 33)))
     assert need.missing
     assert NeedSet.from_json(need.to_json()) == need
+
+
+def test_half_a_series_is_not_taken_for_the_series_when_the_sender_pauses():
+    """Every second image, then silence: the numbers still tell that images lie between."""
+    members = planes(COUNT)
+    tumour = drawn_on(members, range(28, 33), listed=[])
+    paused = find_needs(view(members[::2]), tumour, quiet=True)
+    assert not paused.complete
+    assert all(image.offset_mm is not None for image in paused.missing)
+
+
+def test_numbers_that_count_in_twos_are_accepted_when_nothing_more_can_come():
+    """A series numbered 1, 3, 5 ...: after the last try to fetch, its images are neighbours."""
+    members = [replace(p, instance_number=2 * p.instance_number) for p in planes(COUNT)]
+    tumour = drawn_on(members, range(28, 33), listed=[])
+    assert not find_needs(view(members), tumour, quiet=True).complete
+    assert find_needs(view(members), tumour, quiet=True, fetch_exhausted=True).complete
+
+
+def test_a_left_out_number_is_no_missing_image():
+    """Numbers jump from 31 to 132 between images one gap apart: nothing is missing there."""
+    members = [
+        replace(p, instance_number=p.instance_number + (100 if k > 30 else 0))
+        for k, p in enumerate(planes(COUNT))
+    ]
+    need = find_needs(view(members), drawn_on(members, range(28, 33), listed=[]))
+    assert need.complete
+    assert need.basis == "numbered"
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), kept=st.integers(10, COUNT - 1))
+def test_silence_never_hides_a_hole(seed, kept):
+    """Any images, then silence: complete only if what was needed of the span that is here is all here."""
+    members = planes(COUNT)
+    tumour = drawn_on(members, range(28, 33), listed=[])
+    here = sorted(random.Random(seed).sample(range(COUNT), kept))
+    need = find_needs(view([members[k] for k in here]), tumour, quiet=True)
+    whole = {
+        int(uid.rsplit(".", 1)[1]) for uid in find_needs(view(members), tumour, quiet=True).sop_instance_uids
+    }
+    span = {k for k in whole if here[0] <= k <= here[-1]}
+    if need.complete and here[0] <= 27 and here[-1] >= 33:
+        assert span <= set(here)
+
+
+def test_a_series_that_has_hardly_begun_is_not_refused():
+    """Two images, then a pause: too short for a window, but refused only when nothing more can come."""
+    members = planes(COUNT, 1.0)
+    tumour = drawn_on(members, [30], listed=[])
+    assert not find_needs(view(members[:2]), tumour, quiet=True).complete
+    with pytest.raises(InvalidInput) as refused:
+        find_needs(view(members[:2]), tumour, quiet=True, fetch_exhausted=True)
+    assert refused.value.reason is Reason.TOO_FEW_SLICES

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prognode.domain.phase import ContrastTiming
 from prognode.domain.readiness import Assessment, Choices, Rules, State, assess, needs_from_json
 from prognode.domain.roi import SegmentCode
-from prognode.errors import Reason
+from prognode.errors import BadRequest, Reason
 
 COUNT = 50
 ARTERIAL, VENOUS = "1.2.3", "1.2.4"
@@ -168,6 +168,7 @@ def test_the_operator_may_choose_what_the_rules_do_not_know():
     [
         ("GTV", True),
         ("gtv-1", True),
+        ("GTVp", True),
         ("Tumour", True),
         ("tumor_art", True),
         ("NEN", True),
@@ -321,3 +322,25 @@ def test_assessment_survives_storage():
         stored = json.loads(json.dumps(found.to_json()))
         assert Assessment.from_json(stored) == found
         assert needs_from_json(stored) == found.needs
+
+
+def test_one_list_over_both_series_is_read_for_each():
+    """A structure set that lists all images of both phases in one sequence."""
+    images = [p.sop_instance_uid for uid in (ARTERIAL, VENOUS) for p in series(uid)]
+    pair = [tumour(ARTERIAL, images=images), tumour(VENOUS, images=images)]
+    found = assess(both(), pair)
+    assert found.state == State.READY
+    assert {need.basis for need in found.needs} == {"listed"}
+
+
+def test_listed_localizers_are_not_waited_for():
+    """The list begins with an image that is here and has no position; the tumour lies on the first plane."""
+    low = tumour(ARTERIAL, keys=[0, 1, 2], images=["1.2.3.999", *(p.sop_instance_uid for p in series())])
+    views = [view(series(), unusable_uids=("1.2.3.999",)), both()[1]]
+    assert assess(views, [low, contours()[1]]).state == State.READY
+
+
+def test_a_rule_that_is_no_expression_is_refused_by_name():
+    """The installer reads which rule is wrong, not a traceback."""
+    with pytest.raises(BadRequest, match="tumour"):
+        Rules(roi_name_patterns=("(tumour",))

@@ -126,6 +126,14 @@ def test_lost_sections_are_told() -> None:
     assert "1 of 2" in matched.warnings[0]
 
 
+def test_images_without_a_section_in_between_are_told() -> None:
+    """Contours on every second image: nothing is interpolated, and the images' gap counts for the volume."""
+    matched = match_roi(roi(section(0), section(5), section(10)), stack([0, 2.5, 5, 7.5, 10]))
+    assert matched.plane_indices == (0, 2, 4)
+    assert matched.volume_mm3 == pytest.approx(3 * 100 * 2.5)
+    assert "2 images" in matched.warnings[0]
+
+
 def test_sections_between_images_are_left_out() -> None:
     """Contours denser than the images: the nearest one counts, the others are told, nothing is merged."""
     matched = match_roi(roi(section(0), section(1.0, 0.5), section(2.5, 0.8)), stack([0, 2.5, 5]))

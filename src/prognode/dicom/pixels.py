@@ -60,7 +60,7 @@ DECODER_ERRORS = (
 def hounsfield(dataset: Dataset, frame: int = 1) -> NDArray[np.float32]:
     """Return one frame (1-based) in Hounsfield units: (rows, columns) float32; padding is ``AIR_HU``.
 
-    HU = slope * stored + intercept (PS3.3 C.11.1.1.2), from the frame's functional groups where the image has them.
+    HU = slope * stored + intercept (PS3.3 C.11.1), from the frame's functional groups where the image has them.
     Raises :class:`InvalidInput` with PIXELS_UNREADABLE.
     """
     slope, intercept = _rescale(dataset, frame)

@@ -27,7 +27,7 @@ _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _SHORT_LENGTH_VRS = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 
 
-class MalformedDataSet(ValueError):  # noqa: N818 - says what the data set is
+class MalformedDataSet(ValueError):
     """The encoded data set is truncated or its lengths contradict each other; says where, never what."""
 
 

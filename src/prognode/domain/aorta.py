@@ -65,7 +65,8 @@ def _reduced(image: Slice, pixel_mm: tuple[float, float]) -> Slice:
     blocks = [max(1, round(WORKING_PIXEL_MM / size)) for size in pixel_mm]
     rows, columns = (length // block for length, block in zip(image.shape, blocks, strict=True))
     kept = image[: rows * blocks[0], : columns * blocks[1]]
-    mean = kept.reshape(rows, blocks[0], columns, blocks[1]).mean(axis=(1, 3))
+    parts = [kept[i :: blocks[0], j :: blocks[1]] for i in range(blocks[0]) for j in range(blocks[1])]
+    mean = np.add.reduce(parts) / len(parts)
     smooth = ndimage.gaussian_filter(mean, 0.6, mode="nearest")
     zoom = [block * size / WORKING_PIXEL_MM for block, size in zip(blocks, pixel_mm, strict=True)]
     return np.asarray(ndimage.zoom(smooth, zoom, order=1), dtype=np.float32)

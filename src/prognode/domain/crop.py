@@ -9,7 +9,9 @@ tumour area are cropped to 224 x 224 around the tumour's bounding box. What the 
   therefore reaches 112 mm towards lower and 111 mm towards higher x and y: 224 is even and has no middle sample.
 * Along z, the area at a 1 mm slice is the area of the cross-section nearest in z, if it is no farther than half the
   source gap. Planes that were skipped while drawing count nothing; nothing is interpolated between contours.
-  Equal sums (1e-6 relative) go to the window whose middle is nearest to the largest cross-section, then to the lowest.
+  Equal sums (1e-6 relative) go to the window whose middle is nearest to the largest cross-section, then to the lowest;
+  so does the case in which no 1 mm slice inside the series is near enough to a contour (one contour on the outermost
+  image, or between two whole millimetres of a series finer than that).
 * Cross-sections that are oblique to z are prisms one gap thick; each counts at a slice with the share of its volume
   that lies there, its outline taken as evenly spread over its z range.
 """
@@ -143,11 +145,9 @@ def choose_window_between(roi: Roi, normal: Vector, gap_mm: float, z_extent: ZEx
     slices = np.arange(middles[0] - 1, middles[-1] + 2)
     areas = _areas_at(slices.astype(np.float64), sections, abs(normal[2]), gap_mm)
     sums = areas[:-2] + areas[1:-1] + areas[2:]
-    if not sums.max() > 0:
-        raise InvalidInput(
-            Reason.OUTSIDE_IMAGES, f"no contour of ROI {roi.number} lies between the first and last image"
-        )
     largest = _Slab.of(largest_section(roi))
+    if not sums.max() > 0 and not middles[0] - 1 - gap_mm <= largest.z_mm <= middles[-1] + 1 + gap_mm:
+        raise InvalidInput(Reason.OUTSIDE_IMAGES, f"no contour of ROI {roi.number} lies on the images")
     middle = _nearest_of_the_best(middles, sums, largest.z_mm)
     x, y = _centre_xy(roi)
     half = WINDOW_SIZE // 2

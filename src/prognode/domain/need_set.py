@@ -8,7 +8,7 @@ which images are neighbours and where the series ends. From the strongest to the
              the series. It names what is missing, tells the neighbours, and ends where the series ends. Two positions
              (images, or cross-sections that name their image) suffice to place all others.
 ``closed``   nothing more is to come: all images of an unordered whole-series list are here, a multi-frame object holds
-             the series, or nothing arrived for the grace period (``quiet``). What is there is the series.
+             the series, or nothing arrived for the grace period (``quiet``) and no better order can be had.
 ``numbered`` Instance Numbers rise or fall with position: images are neighbours when their numbers differ by one, which
              every second image arriving first cannot imitate. Where the series ends is not known.
 ``spaced``   no numbers, but the images lie as far apart as the contours, or fewer images are outstanding than there are
@@ -46,6 +46,7 @@ from prognode.domain.geometry import (
     Vector,
     build_stack,
     check_even,
+    facing,
     most_frequent_gap,
     tolerance_mm,
     unit_normal,
@@ -77,6 +78,9 @@ class SeriesView:
     description: str = ""
     timing: ContrastTiming | None = None
     problems: tuple[str, ...] = ()
+    unusable_uids: tuple[str, ...] = ()
+    """Images of the series that are here and are no planes (localizers, images without position): a list of the
+    series may name them, and nothing waits for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,14 +260,9 @@ class _Positions:
 def _usual_normal(planes: Sequence[ImagePlane], otherwise: Vector) -> Vector:
     cosines = Counter((plane.row_cosines, plane.column_cosines) for plane in planes)
     if not cosines:
-        return unit_normal_of(otherwise)
+        return facing(np.array(otherwise))
     (row, column), _ = cosines.most_common(1)[0]
     return unit_normal(row, column)
-
-
-def unit_normal_of(normal: Vector) -> Vector:
-    """``normal`` or its opposite, whichever points to the head as the normals of stacks do."""
-    return normal if normal[2] >= 0 else (-normal[0], -normal[1], -normal[2])
 
 
 def _section_offset(outlines: Sequence[Floats], normal: Vector) -> float:
@@ -271,14 +270,21 @@ def _section_offset(outlines: Sequence[Floats], normal: Vector) -> float:
     return float(along.min() + along.max()) / 2
 
 
-def order_of(positions: _Positions, listed: Sequence[str], *, quiet: bool) -> Order | None:
+def order_of(
+    positions: _Positions, listed: Sequence[str], *, quiet: bool, fetch_exhausted: bool = False
+) -> Order | None:
     """The strongest order that can be had now; None: the neighbours are not known yet."""
     whole = _is_whole_series(positions, listed)
-    order = _listed(positions, listed) if whole and not positions.multi_frame else None
-    all_here = _all_here(positions, listed, whole=whole)
-    if order is None and positions.planes and (all_here or quiet):
-        order = _closed(positions, proven=all_here)
-    return order or _numbered(positions) or _spaced(positions, listed if whole else ())
+    if whole and not positions.multi_frame and (order := _listed(positions, listed)):
+        return order
+    if positions.planes and _all_here(positions, listed, whole=whole):
+        return _closed(positions, proven=True)
+    order = _numbered(positions) or _spaced(positions, listed if whole else ())
+    if not quiet or not positions.planes:
+        return order
+    if order is None or (fetch_exhausted and not _has_successive_numbers(positions)):
+        return _closed(positions, proven=False)
+    return replace(order, bounds=(int(order.keys[0]), int(order.keys[-1])), ends_proven=False)
 
 
 def _is_whole_series(positions: _Positions, listed: Sequence[str]) -> bool:
@@ -370,31 +376,56 @@ def _numbered(positions: _Positions) -> Order | None:
     direction = _direction(pairs) if len(pairs) == len(numbers) and not positions.multi_frame else 0
     if not direction:
         return None
+    successive = _successive_gaps(positions)
+    if successive and (order := _even(positions, float(np.median(successive)), "numbered")):
+        return order  # a number may be left out where no image is: positions are then the better witness
     keys = [direction * number for number, _ in pairs]
-    key_of = {
-        (plane.sop_instance_uid, plane.frame): key for plane, key in zip(positions.planes, keys, strict=True)
-    }
-    return Order("numbered", np.array(keys), np.array(positions.offsets_mm), key_of, {})
+    return Order(
+        "numbered", np.array(keys), np.array(positions.offsets_mm), _keys_of_planes(positions, keys), {}
+    )
+
+
+def _successive_gaps(positions: _Positions) -> list[float]:
+    """Distances of images whose Instance Numbers follow each other."""
+    placed = list(zip(positions.planes, positions.offsets_mm, strict=True))
+    return [
+        high - low
+        for (below, low), (above, high) in pairwise(placed)
+        if below.instance_number is not None
+        and above.instance_number is not None
+        and abs(above.instance_number - below.instance_number) == 1
+    ]
+
+
+def _has_successive_numbers(positions: _Positions) -> bool:
+    return bool(_successive_gaps(positions))
+
+
+def _keys_of_planes(positions: _Positions, keys: Sequence[int]) -> dict[tuple[str, int], int]:
+    return {(p.sop_instance_uid, p.frame): key for p, key in zip(positions.planes, keys, strict=True)}
 
 
 def _spaced(positions: _Positions, whole_list: Sequence[str]) -> Order | None:
     """Even spacing, once it is certain that no image hides in every gap."""
     gap = _certain_gap(positions, whole_list)
-    if gap is None:
-        return None
+    return None if gap is None else _even(positions, gap, "spaced")
+
+
+def _even(positions: _Positions, gap_mm: float, basis: Basis) -> Order | None:
+    """Keys by position, if every image lies on the even grid."""
     start = positions.offsets_mm[0]
-    keys = [round((offset - start) / gap) for offset in positions.offsets_mm]
-    fitting = [
-        abs(offset - start - key * gap) <= 0.1 * gap
-        for key, offset in zip(keys, positions.offsets_mm, strict=True)
-    ]
-    if not all(fitting):
+    keys = [round((offset - start) / gap_mm) for offset in positions.offsets_mm]
+    on_grid = [start + key * gap_mm for key in keys]
+    if any(abs(at - offset) > 0.1 * gap_mm for at, offset in zip(on_grid, positions.offsets_mm, strict=True)):
         return None
     by_key = dict(zip(keys, positions.offsets_mm, strict=True))
-    key_of = {
-        (plane.sop_instance_uid, plane.frame): key for plane, key in zip(positions.planes, keys, strict=True)
-    }
-    return Order("spaced", np.array(list(by_key)), np.array(list(by_key.values())), key_of, {})
+    return Order(
+        basis,
+        np.array(list(by_key)),
+        np.array(list(by_key.values())),
+        _keys_of_planes(positions, keys),
+        {},
+    )
 
 
 def _certain_gap(positions: _Positions, whole_list: Sequence[str]) -> float | None:
@@ -421,24 +452,38 @@ def _numbers_differ(planes: Sequence[ImagePlane]) -> bool:
 # ---------------------------------------------------------------- from an order to a need-set
 
 
-def find_needs(view: SeriesView, roi: Roi, *, quiet: bool = False) -> NeedSet:
+def find_needs(view: SeriesView, roi: Roi, *, quiet: bool = False, fetch_exhausted: bool = False) -> NeedSet:
     """The images that the crop of ``roi`` needs of the series it was drawn on.
 
-    ``quiet``: nothing of the study has arrived for the grace period, so that what is there counts as the series.
+    ``quiet``: nothing of the study has arrived for the grace period, so that the series counts as ending where its
+    images end. Images that numbers or positions show to lie between are still missed. ``fetch_exhausted``: nor will
+    they come; where no two Instance Numbers follow each other, the numbers are then taken to count in larger steps.
     Raises InvalidInput as :func:`prognode.domain.crop.choose_window_between` does; geometry is checked by
     :func:`check_geometry` once the need-set is complete.
     """
     positions = _Positions.of(view, roi)
-    order = order_of(positions, tuple(dict.fromkeys(roi.referenced_image_uids)), quiet=quiet)
+    listed = [uid for uid in dict.fromkeys(roi.referenced_image_uids) if uid not in view.unusable_uids]
+    order = order_of(positions, listed, quiet=quiet, fetch_exhausted=fetch_exhausted)
     if order is None:
-        return NeedSet(
-            view.series_instance_uid, RoiKey.of(roi), None, (), _unplaced(roi, positions), False, None
-        )
-    largest_offset = _section_offset(largest_section(roi).outlines, positions.normal)
-    window = choose_window_between(
-        roi, positions.normal, order.gap_mm(largest_offset), _z_extent(roi, positions, order)
-    )
-    wanted = _wanted_keys(window, positions.normal, order, largest_offset)
+        return _unknown(view, roi, positions)
+    try:
+        return _placed(view, roi, positions, order)
+    except InvalidInput:
+        if order.ends_proven or fetch_exhausted:
+            raise
+        return _unknown(view, roi, positions)  # too short a series may only be one that is still on its way
+
+
+def _unknown(view: SeriesView, roi: Roi, positions: _Positions) -> NeedSet:
+    uid = view.series_instance_uid
+    return NeedSet(uid, RoiKey.of(roi), None, (), _unplaced(roi, positions), False, None)
+
+
+def _placed(view: SeriesView, roi: Roi, positions: _Positions, order: Order) -> NeedSet:
+    largest_mm = _section_offset(largest_section(roi).outlines, positions.normal)
+    z_extent = _z_extent(roi, positions, order)
+    window = choose_window_between(roi, positions.normal, order.gap_mm(largest_mm), z_extent)
+    wanted = _wanted_keys(window, positions.normal, order, largest_mm)
     return replace(_need_set(view.series_instance_uid, roi, positions, order, wanted), window=window)
 
 
@@ -478,6 +523,8 @@ def _need_set(
     """The keys from ``wanted`` that the series has, sorted into present and missing; the window is set by the caller."""
     first = wanted[0] if order.bounds[0] is None else max(wanted[0], order.bounds[0])
     last = wanted[1] if order.bounds[1] is None else min(wanted[1], order.bounds[1])
+    if first > last:
+        raise InvalidInput(Reason.OUTSIDE_IMAGES, f"ROI {roi.number} lies beyond the first or last image")
     present = set(order.key_of.values())
     proven = (first, last) == wanted or order.ends_proven
     return NeedSet(

@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from prognode.domain.geometry import build_stack, modal_gap_mm
+from prognode.domain.geometry import build_stack, facing, modal_gap_mm
 from prognode.domain.need_set import (
     MissingImage,
     NeedSet,
@@ -34,7 +34,6 @@ from prognode.domain.need_set import (
     SeriesView,
     check_geometry,
     find_needs,
-    unit_normal_of,
     with_holes,
 )
 from prognode.domain.phase import (
@@ -46,13 +45,14 @@ from prognode.domain.phase import (
 )
 from prognode.domain.prognosis import Phase
 from prognode.domain.roi import Roi, check_size, largest_section, match_roi
-from prognode.errors import InvalidInput, Reason
+from prognode.errors import BadRequest, InvalidInput, Reason
 
 WaitKind = Literal["contours", "image", "neighbour", "end", "series"]
 
 GASTRIC_NEN_NAMES = (
+    r"gtv|lesion",
     r"tumou?r",
-    r"(?<![a-z])(gtv|lesion|nen|net|nec)(?![a-z])",
+    r"(?<![a-z])(nen|net|nec)(?![a-z])",
     r"läsion|lesión|lésion|opuchol|опухоль|肿瘤|腫瘍",
 )
 GASTRIC_NEN_CODES = (
@@ -77,6 +77,13 @@ class Rules:
     segment_codes: tuple[tuple[str, str], ...] = GASTRIC_NEN_CODES
     """(scheme designator, value) of segment types or anatomy that mean the tumour."""
     descriptions: DescriptionRules = DEFAULT_DESCRIPTIONS
+
+    def __post_init__(self) -> None:
+        for pattern in self.roi_name_patterns:
+            try:
+                re.compile(pattern)
+            except re.error as fault:
+                raise BadRequest(f"ROI name rule '{pattern}' is not a regular expression: {fault}") from None
 
     def match(self, roi: Roi) -> bool:
         """Whether the ROI's name or one of its codes says tumour."""
@@ -244,7 +251,9 @@ def _assessed(
     waits = [wait for roi in pending for wait in _waits_for_references(roi, known)]
     if len(drawn) > 2:
         drawn = _both_phases(drawn, known, rules, choices)
-    outcomes = [_Outcome.of(known.series[uid], roi, now) for uid, roi in sorted(drawn.items())]
+    outcomes = [
+        _Outcome.of(known.series[uid], known.of_series(roi, uid), now) for uid, roi in sorted(drawn.items())
+    ]
     waits += [wait for outcome in outcomes for wait in outcome.waits]
     if len(drawn) == 1 and not pending:
         waits.append(Wait("contours", None, None, None, "contours of the tumour on the other phase"))
@@ -310,6 +319,15 @@ class _Known:
             uid in by_uid for roi in rois for uid in roi.referenced_series_uids
         )
         return cls(by_uid, images, resolves)
+
+    def of_series(self, roi: Roi, series_uid: str) -> Roi:
+        """The ROI without the images that it names in other series: one list may hold several series."""
+        own = tuple(
+            uid
+            for uid in roi.referenced_image_uids
+            if self.series_of_image.get(uid, series_uid) == series_uid
+        )
+        return replace(roi, referenced_image_uids=own)
 
 
 def _named_images(roi: Roi) -> Iterable[str]:
@@ -393,7 +411,7 @@ def _single(roi: Roi, uids: Sequence[str]) -> str | None:
 
 
 def _frame_remark(roi: Roi, view: SeriesView) -> str:
-    if roi.frame_of_reference_uid in (None, view.frame_of_reference_uid):
+    if roi.frame_of_reference_uid in (None, "", view.frame_of_reference_uid):
         return ""
     return f"{_label(roi)} has another frame of reference than its images; its references name these images"
 
@@ -424,7 +442,7 @@ def _same_frame(roi: Roi, view: SeriesView) -> bool:
 
 def _covers(view: SeriesView, roi: Roi) -> bool:
     """Whether the largest cross-section lies between the first and last plane, give or take half a gap."""
-    normal = np.array(unit_normal_of(roi.normal))
+    normal = np.array(facing(np.array(roi.normal)))
     offsets = np.sort([np.dot(plane.position_lps_mm, normal) for plane in view.planes])
     slack = float(np.median(np.diff(offsets))) / 2 if len(offsets) > 1 else 0.5
     middle = float(np.mean(np.concatenate(largest_section(roi).outlines) @ normal))
@@ -479,7 +497,7 @@ class _Outcome:
     @classmethod
     def of(cls, view: SeriesView, roi: Roi, now: _Now) -> _Outcome:
         _check_roi(view, roi)
-        need = find_needs(view, roi, quiet=now.quiet)
+        need = find_needs(view, roi, quiet=now.quiet, fetch_exhausted=now.fetch_exhausted)
         if need.complete:
             need = _checked(view, roi, need)
         if need.missing and now.quiet and now.fetch_exhausted:

@@ -7,7 +7,7 @@ geometry alone (an object's image references may name images that do not exist).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -280,8 +280,13 @@ def match_roi(roi: Roi, stack: Stack) -> Match:
     return _matched({index: section for index, (_, section) in placed.items()}, roi, stack, warnings)
 
 
-def _matched(placed: dict[int, CrossSection], roi: Roi, stack: Stack, warnings: Iterable[str]) -> Match:
+def _matched(placed: dict[int, CrossSection], roi: Roi, stack: Stack, warnings: list[str]) -> Match:
     indices = tuple(sorted(placed))
+    skipped = indices[-1] - indices[0] + 1 - len(indices)
+    if skipped:
+        warnings.append(
+            f"{skipped} images between the first and the last have no cross-section; none was interpolated"
+        )
     sections = tuple(_on_plane(placed[index], stack, index) for index in indices)
     thickness = [local_thickness_mm(stack, index) for index in indices]
     measured = sum(

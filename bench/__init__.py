@@ -1,0 +1,1 @@
+"""Measurements, each beside its floor or a named peer in the same run."""
