@@ -9,7 +9,7 @@
     ├── GaveUp           a peer will never take this: set aside as a dead letter that says why
     └── RecipeMismatch   recipe, extractor and code do not belong together: the service refuses to start
 
-Any other exception is a bug and stops the process loudly.
+Any other exception is a bug: the message that met it becomes a dead letter, and many in a row stop the process loudly.
 """
 
 from __future__ import annotations

@@ -174,6 +174,9 @@ class Message:
     id: str
     event: Event
     attempts: int
+    """How often it was taken before."""
+    abandoned: int = 0
+    """How often whoever had taken it died, or let the lease end, without a word."""
 
 
 class Bus(Protocol):

@@ -105,3 +105,16 @@ def test_only_bugs_stop_the_loop(bus):
 def test_pauses_double_up_to_a_cap(attempts, pause):
     """The pause before the next try doubles and never exceeds a minute."""
     assert backoff_s(attempts) == pause
+
+
+def test_message_that_kills_the_process_is_set_aside(bus):
+    """What takes the process down again and again ends as a dead letter instead of stopping the node for ever."""
+    handled = []
+    worker = worker_of(bus, lambda taken: handled.append(taken) or [], abandon_limit=2)
+    bus.publish([event()])
+    for _ in range(2):
+        assert bus.receive("group", ["topic"], 0.0) is not None  # a process takes it, and dies
+        bus.release_leases()
+    worker.step()
+    assert handled == []
+    assert "died 2 times" in str(bus.dead_letters())

@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS standings (
     state TEXT NOT NULL DEFAULT 'waiting',  -- waiting | leased | done | dead
     visible_at REAL NOT NULL,               -- when a waiting message may be taken, or when its lease ends
     deliveries INTEGER NOT NULL DEFAULT 0,
+    abandoned INTEGER NOT NULL DEFAULT 0,   -- leases that ended without an outcome
     why TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (group_name, message_id)
 ) WITHOUT ROWID;
@@ -93,7 +94,8 @@ class SqliteBus:
         """Make what is leased come again at once; the number of messages."""
         with self._changed, _transaction(self._db) as db:
             cursor = db.execute(
-                "UPDATE standings SET state = 'waiting', visible_at = 0 WHERE state = 'leased'"
+                """UPDATE standings SET state = 'waiting', visible_at = 0, abandoned = abandoned + 1
+                WHERE state = 'leased'"""
             )
             self._changed.notify_all()
             return cursor.rowcount
@@ -170,15 +172,16 @@ class SqliteBus:
 
 
 def _take(db: sqlite3.Connection, group: str, message_id: int, until: float) -> Message:
-    (deliveries,) = db.execute(
-        """UPDATE standings SET state = 'leased', visible_at = ?, deliveries = deliveries + 1
-        WHERE group_name = ? AND message_id = ? RETURNING deliveries""",
+    deliveries, abandoned = db.execute(
+        """UPDATE standings SET abandoned = abandoned + (state = 'leased'),
+        state = 'leased', visible_at = ?, deliveries = deliveries + 1
+        WHERE group_name = ? AND message_id = ? RETURNING deliveries, abandoned""",
         (until, group, message_id),
     ).fetchone()
     topic, key, payload = db.execute(
         "SELECT topic, key, payload FROM messages WHERE id = ?", (message_id,)
     ).fetchone()
-    return Message(str(message_id), Event(topic, key, json.loads(payload)), deliveries - 1)
+    return Message(str(message_id), Event(topic, key, json.loads(payload)), deliveries - 1, abandoned)
 
 
 def _insert(db: sqlite3.Connection, events: Sequence[Event]) -> None:

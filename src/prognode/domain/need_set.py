@@ -10,7 +10,8 @@ which images are neighbours and where the series ends. From the strongest to the
 ``closed``   nothing more is to come: all images of an unordered whole-series list are here, a multi-frame object holds
              the series, or nothing arrived for the grace period (``quiet``) and no better order can be had.
 ``numbered`` Instance Numbers rise or fall with position: images are neighbours when their numbers differ by one, which
-             every second image arriving first cannot imitate. Where the series ends is not known.
+             every second image arriving first cannot imitate. Images at the same distance are neighbours too, though
+             a number was left out between them. Where the series ends is not known.
 ``spaced``   no numbers, but the images lie as far apart as the contours, or fewer images are outstanding than there are
              gaps of one width, so that none can hide in each of them. Where the series ends is not known.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Literal
 
-from prognode.domain.aorta import AorticBlood, aorta_hounsfield
+from prognode.domain.aorta import aorta_hounsfield
 from prognode.domain.prognosis import Phase
 from prognode.errors import InvalidInput, Reason
 
@@ -293,7 +293,6 @@ def _spoken(evidence: Sequence[PhaseEvidence], uids: Sequence[str]) -> str:
 
 
 __all__ = [
-    "AorticBlood",
     "ContrastTiming",
     "DescriptionRules",
     "PhaseEvidence",

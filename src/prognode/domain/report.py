@@ -7,7 +7,7 @@ from typing import Literal
 
 from prognode.domain.geometry import ImagePlane, Points
 from prognode.domain.prognosis import Phase, Prognosis
-from prognode.domain.recipe import RecipeIdentity as RecipeIdentity  # noqa: PLC0414 - part of a report, made by a recipe
+from prognode.domain.recipe import RecipeIdentity as RecipeIdentity
 from prognode.errors import Reason
 
 ReportStatus = Literal["final", "preliminary", "not-evaluable"]

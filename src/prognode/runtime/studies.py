@@ -99,4 +99,11 @@ def _view(members: Sequence[Instance]) -> SeriesView:
         description=str(first.card.get("series_description") or ""),
         timing=series_header(members).timing,
         problems=tuple(problems),
+        unusable_uids=_unusable(members, planes),
     )
+
+
+def _unusable(members: Sequence[Instance], planes: Sequence[ImagePlane]) -> tuple[str, ...]:
+    """Images that are here and are no slice (localizers, reformats): nobody waits for them."""
+    used = {plane.sop_instance_uid for plane in planes}
+    return tuple(i.sop_instance_uid for i in members if i.sop_instance_uid not in used)

@@ -6,6 +6,9 @@ A handler is a function ``Event -> Sequence[Event]``. What it raises decides wha
 * :class:`~prognode.errors.GaveUp`: set aside as a dead letter, with the sentence it carries;
 * anything else is a bug: the message becomes a dead letter that a person can see and replay, and the loop goes on.
   A bad release must not dead-letter all traffic: after ``dead_letter_limit`` in a row the loop stops loudly.
+
+A message that takes the whole process down (a codec that aborts on broken data) raises nothing. It is known by the
+leases that ended without a word; after ``abandon_limit`` of them it is set aside unhandled.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ class Worker:
     bus: Bus
     handlers: Mapping[str, Handler]
     dead_letter_limit: int = 20
+    abandon_limit: int = 20
     _in_a_row: int = field(default=0, init=False)
 
     def subscribe(self) -> None:
@@ -62,6 +66,10 @@ class Worker:
 
     def _handle(self, message: Message) -> None:
         event = message.event
+        if message.abandoned >= self.abandon_limit:
+            self.bus.dead(self.group, message, f"the process died {message.abandoned} times in {self.group}")
+            log.error("set-aside", group=self.group, topic=event.topic, case_id=event.key, died=message.abandoned)
+            return
         try:
             then = self.handlers[event.topic](event)
         except Unavailable as error:
