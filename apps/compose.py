@@ -33,7 +33,7 @@ from prognode.domain.prognosis import Phase
 from prognode.domain.recipe import Recipe
 from prognode.domain.report import Report
 from prognode.domain.verification import verify
-from prognode.errors import BadRequest
+from prognode.errors import BadRequest, Unavailable
 from prognode.ports import JSON, Bus, ClinicalSource, Extractor, Index, ObjectStore
 from prognode.runtime import outbox
 from prognode.runtime.clinical import watch_clinical
@@ -48,6 +48,9 @@ from services.receiver.service import Receiver
 from services.scoring.handler import DrawFigure, Illustration, Scoring
 
 log = structlog.get_logger()
+
+LOOP_PAUSE_S = 1.0
+"""Pause of a loop whose disk or data base does not answer."""
 
 
 class NoClinicalFile:
@@ -112,8 +115,14 @@ class Node:
         thread.start()
 
     def _guarded(self, name: str, loop: Callable[[], None]) -> None:
+        """Run the loop to its end; what does not answer now is waited for, a bug ends the node loudly."""
         try:
-            loop()
+            while not self._stop.is_set():
+                try:
+                    loop()
+                except Unavailable as fault:
+                    log.warning("loop-waits", loop=name, why=str(fault))
+                    self._stop.wait(LOOP_PAUSE_S)
         except BaseException:
             log.exception("stopped-by-a-bug", loop=name)
             self.failed.set()

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from prognode.adapters.dicom_pacs import PacsSettings
+from prognode.adapters.pacs_settings import PacsSettings
 from prognode.errors import BadRequest
 from services.dispatcher.settings import DispatcherSettings
 from services.preprocess.settings import PreprocessSettings

@@ -275,7 +275,7 @@ def show_report(document: dict[str, Any]) -> None:
     """Print a report (as ``report.json`` holds it) as a table."""
     prognosis = document["prognosis"]
     if prognosis is None:
-        console.print(f"not evaluable: {document['reason']} {document['reason_detail']}")
+        console.print(f"not evaluable: {document['reason']} {document['reason_detail']}", markup=False)
         return
     table = Table("", "result", title="Gastric neuroendocrine neoplasm: overall survival")
     for months, probability in prognosis["survival"]:

@@ -12,11 +12,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 from pynetdicom.dsutils import split_dataset
 
 from prognode.dicom.cards import card
@@ -46,7 +52,7 @@ UNREADABLE = (
 """What pydicom raises while it reads a file that is damaged, or no DICOM file at all."""
 
 
-class NotTaken(Exception):  # noqa: N818 - an answer, not a fault
+class NotTaken(Exception):
     """The file takes no part; the text says why."""
 
 
@@ -70,11 +76,13 @@ class Pile:
         """Take the file in, or note why not."""
         try:
             self._add(path)
-        except (NotTaken, Refusal) as why:
+        except NotTaken as why:
             self.problems.append(f"{path}: {why}; left out")
+        except Refusal as why:
+            self.problems.append(f"{path}: {why}; the node would refuse it; left out")
 
     def _add(self, path: Path) -> None:
-        header = read_dicom(path)
+        header, left = _read(path, pixels=False)
         who = identity(header, str(header.get("SOPClassUID", "")), str(header.get("SOPInstanceUID", "")))
         known = self.paths.get(who.sop_instance_uid)
         if known is not None:
@@ -82,7 +90,7 @@ class Pile:
             return
         if self._patients.setdefault(who.study_instance_uid, who.patient_key) != who.patient_key:
             raise NotTaken("another Patient ID than other objects of its study")
-        _check_size(path, header)
+        _check_size(header, left)
         instance = _instance(who, header)
         self.paths[who.sop_instance_uid] = path
         self.instances.append(instance)
@@ -112,34 +120,49 @@ def read_dicom(path: Path, *, pixels: bool = False) -> Dataset:
 
     A file without preamble is taken when it names a modality that the node works on.
     """
+    return _read(path, pixels=pixels)[0]
+
+
+def _read(path: Path, *, pixels: bool) -> tuple[Dataset, int]:
+    """(data set, bytes of the file that were not read)."""
     try:
-        dataset = dcmread(path, stop_before_pixels=not pixels)
-    except InvalidDicomError:
-        dataset = _without_preamble(path, pixels=pixels)
+        with path.open("rb") as file:
+            dataset = _parse(file, pixels=pixels)
+            left = path.stat().st_size - file.tell()
     except OSError as fault:
         raise NotTaken(f"cannot be read ({fault.strerror})") from fault
     except UNREADABLE as fault:
         raise NotTaken("cannot be read as DICOM: truncated or damaged") from fault
-    if getattr(dataset, "file_meta", None) and dataset.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR_CLASS:
+    if _meta(dataset, "MediaStorageSOPClassUID") == DICOMDIR_CLASS:
         raise NotTaken("a DICOMDIR, which is an index of files")
+    return dataset, left
+
+
+def _parse(file: BinaryIO, *, pixels: bool) -> Dataset:
+    try:
+        return dcmread(file, stop_before_pixels=not pixels)
+    except InvalidDicomError:
+        file.seek(0)
+    try:
+        dataset = dcmread(file, stop_before_pixels=not pixels, force=True)
+        known = str(dataset.get("Modality", "")) in KNOWN_WITHOUT_PREAMBLE
+    except UNREADABLE:
+        known = False
+    if not known:
+        raise NotTaken("not a DICOM file")
     return dataset
 
 
-def _without_preamble(path: Path, *, pixels: bool) -> Dataset:
-    try:
-        dataset = dcmread(path, stop_before_pixels=not pixels, force=True)
-        if str(dataset.get("Modality", "")) in KNOWN_WITHOUT_PREAMBLE:
-            return dataset
-    except (OSError, *UNREADABLE):
-        pass
-    raise NotTaken("not a DICOM file")
+def _meta(dataset: Dataset, keyword: str) -> str:
+    """A value of the file meta information; empty when there is none."""
+    meta = getattr(dataset, "file_meta", None)
+    return "" if meta is None else str(meta.get(keyword, ""))
 
 
 def data_set_of(path: Path, header: Dataset) -> tuple[str, bytes]:
     """(transfer syntax UID, encoded data set) of a file, as a C-STORE would bring it."""
     data = path.read_bytes()
-    meta = getattr(header, "file_meta", None)
-    syntax = str(meta.get("TransferSyntaxUID", "")) if meta else ""
+    syntax = _meta(header, "TransferSyntaxUID")
     if not syntax:
         return _syntax_of(header), data
     _, start = split_dataset(path)
@@ -160,29 +183,21 @@ def _require_same_bytes(path: Path, known: Path) -> None:
         raise NotTaken(f"the same SOP Instance UID as {known}, but other bytes")
 
 
-def _check_size(path: Path, header: Dataset) -> None:
-    """Refuse an image whose file is too short for its pixels. The header's end tells where they start."""
-    syntax = UID(str(header.file_meta.get("TransferSyntaxUID", ""))) if getattr(header, "file_meta", None) else UID("")
+def _check_size(header: Dataset, left: int) -> None:
+    """Refuse an image whose file is too short for its pixels; ``left`` bytes follow its header."""
+    syntax = UID(_meta(header, "TransferSyntaxUID"))
     if syntax == DeflatedExplicitVRLittleEndian:
         return
-    with path.open("rb") as file:
-        try:
-            dcmread(file, stop_before_pixels=True, force=True, specific_tags=["Rows"])
-        except UNREADABLE as fault:
-            raise NotTaken("cannot be read as DICOM: truncated or damaged") from fault
-        left = path.stat().st_size - file.tell()
-    packed = bool(syntax) and not syntax.is_private and syntax.is_transfer_syntax and syntax.is_encapsulated
+    packed = syntax.is_transfer_syntax and not syntax.is_private and syntax.is_encapsulated
     # how many fragments there are is not known without walking them
-    pixels = PixelElement(left, fragments=1 << 31 if packed else None) if left > 0 else None
-    check_pixels(header, pixels)
+    check_pixels(header, PixelElement(left, fragments=1 << 31 if packed else None) if left > 0 else None)
 
 
 def _instance(who: Identity, header: Dataset) -> Instance:
-    meta = getattr(header, "file_meta", None)
     return Instance(
         sop_instance_uid=who.sop_instance_uid,
         sop_class_uid=who.sop_class_uid,
-        transfer_syntax_uid=str(meta.get("TransferSyntaxUID", "")) if meta else "",
+        transfer_syntax_uid=_meta(header, "TransferSyntaxUID"),
         study_instance_uid=who.study_instance_uid,
         series_instance_uid=who.series_instance_uid,
         modality=who.modality,

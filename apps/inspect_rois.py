@@ -16,6 +16,7 @@ from prognode.errors import InvalidInput, Reason
 
 NAMELESS = Rules(roi_name_patterns=(r"(?!)",), segment_codes=())
 """Rules that take no ROI for the tumour: only what is chosen takes part."""
+PARALLEL_COSINE = 0.999
 AXIAL_ENOUGH = 0.5
 """Planes whose normal has at least this z component are told apart by their z."""
 
@@ -25,7 +26,7 @@ def describe_roi(roi: Roi, pile: Pile, views: Sequence[SeriesView]) -> dict[str,
     holder = pile.object_of[roi.object_uid]
     view = drawn_on(roi, views, pile.rois)
     stack = _stack(view)
-    sections = roi.sections if stack is None else _named(roi.sections, stack)
+    sections = _named(roi, stack)
     reasons, remarks = _verdict(roi, pile, views, view)
     box = roi.bounding_box_lps_mm
     return {
@@ -72,7 +73,11 @@ def _verdict(
 def _assess_alone(roi: Roi, pile: Pile, views: Sequence[SeriesView]) -> Assessment:
     """As if the operator had chosen this ROI. The others stay: they tell whether references can be trusted."""
     name = (roi.object_uid, roi.number)
-    others = [one for one in pile.rois if (one.object_uid, one.number) != name and pile.study_of(one) == pile.study_of(roi)]
+    others = [
+        one
+        for one in pile.rois
+        if (one.object_uid, one.number) != name and pile.study_of(one) == pile.study_of(roi)
+    ]
     chosen = Choices(rois={"arterial": f"{roi.object_uid}#{roi.number}"})
     return assess(views, [roi, *others], NAMELESS, chosen, quiet=True, fetch_exhausted=True)
 
@@ -95,15 +100,19 @@ def _stack(view: SeriesView | None) -> Stack | None:
         return None
 
 
-def _named(sections: Sequence[CrossSection], stack: Stack) -> tuple[CrossSection, ...]:
-    """Sections with the image nearest to each, where one is near enough."""
-    named = []
-    for section in sections:
-        middle = np.concatenate(section.outlines).mean(axis=0) if section.outlines else None
-        index = None if middle is None else nearest_plane(stack, float(np.dot(stack.normal, middle)))
-        uid = section.sop_instance_uid if index is None else stack.planes[index].sop_instance_uid
-        named.append(replace(section, sop_instance_uid=uid))
-    return tuple(named)
+def _named(roi: Roi, stack: Stack | None) -> tuple[CrossSection, ...]:
+    """Cross-sections with the image nearest to each; what the object names for it where none is near enough."""
+    if stack is None or abs(float(np.dot(roi.normal, stack.normal))) < PARALLEL_COSINE:
+        return roi.sections
+    return tuple(_with_image(section, stack) for section in roi.sections)
+
+
+def _with_image(section: CrossSection, stack: Stack) -> CrossSection:
+    middle = np.concatenate(section.outlines).mean(axis=0)
+    index = nearest_plane(stack, float(np.dot(stack.normal, middle)))
+    return (
+        section if index is None else replace(section, sop_instance_uid=stack.planes[index].sop_instance_uid)
+    )
 
 
 def _volume_on(roi: Roi, stack: Stack | None) -> float:
@@ -120,7 +129,11 @@ def _largest(sections: Sequence[CrossSection], roi: Roi) -> dict[str, Any] | Non
     if not sections:
         return None
     largest = largest_of(sections)
-    return {"sop_instance_uid": largest.sop_instance_uid, "z_mm": z_of(largest, roi), "area_mm2": largest.area_mm2}
+    return {
+        "sop_instance_uid": largest.sop_instance_uid,
+        "z_mm": z_of(largest, roi),
+        "area_mm2": largest.area_mm2,
+    }
 
 
 def z_of(section: CrossSection, roi: Roi) -> float:

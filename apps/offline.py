@@ -7,14 +7,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pydicom
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom.dsutils import split_dataset
-
 from apps.compose import NoClinicalFile, figure_drawer, model_of
 from apps.config import NodeConfig
 from apps.demo import png_of
-from apps.inspect_files import read_dicom
+from apps.dicom_files import NotTaken, data_set_of, read_dicom
 from prognode.adapters.object_folder import FolderStore
 from prognode.adapters.sql_index import SqlIndex
 from prognode.adapters.system_clock import SystemClock
@@ -27,75 +23,89 @@ from services.preprocess.handler import Preprocess
 from services.receiver.assembly import Assembler, rules_of
 from services.receiver.fetching import Fetcher
 from services.receiver.handler import StoreHandler, StoreRequest
+from services.receiver.header import Status
 from services.scoring.handler import Illustration, Scoring
 
 
 def score_files(
-    files: Sequence[Path], config: NodeConfig, clinical: JSON, out: Path, on_step: Callable[[], object]
-) -> list[Path]:
-    """Score the one study among ``files``; the paths of what was written into ``out``.
+    files: Sequence[Path], config: NodeConfig, clinical: JSON, on_step: Callable[[], object] = lambda: None
+) -> dict[str, bytes]:
+    """Score the one study among ``files``; what there is to keep, by file name.
 
-    Raises BadRequest when the files hold no study with contours, or more than one.
+    Raises BadRequest when the files hold no study with contours, more than one, or one that the node would wait for.
     """
     recipe, extractor = model_of(config)
     with tempfile.TemporaryDirectory(prefix="prognode-score-") as scratch:
         objects: ObjectStore = FolderStore(Path(scratch) / "objects")
         index: Index = SqlIndex(Path(scratch) / "index.sqlite")
-        _store(files, objects, index, config, on_step)
-        case = _assess(index, objects, config)
+        left_out = _store(files, objects, index, config, on_step)
+        case = _assess(index, objects, config, left_out)
         index.save_clinical(case.case_id, clinical, [])
         scoring = Scoring(index, objects, extractor, recipe, NoClinicalFile(), figure_drawer(recipe))
+        preprocess = Preprocess(index, objects, StudyReader(objects), config.preprocess)
         events = [event for _, event in index.outbox()]
-        report, figure = _run(events, scoring, Preprocess(index, objects, StudyReader(objects), config.preprocess), on_step)
-        return _write(report, figure, objects, index, out)
+        report, figure = _run(events, scoring, preprocess, on_step)
+        return _results(report, figure, objects, index)
 
 
 def _store(
-    files: Sequence[Path], objects: ObjectStore, index: Index, config: NodeConfig, on_step: Callable[[], object]
-) -> None:
+    files: Sequence[Path],
+    objects: ObjectStore,
+    index: Index,
+    config: NodeConfig,
+    on_step: Callable[[], object],
+) -> list[str]:
+    """Store the files as the receiver would; a sentence for each that it would not take."""
     settings = config.receiver.model_copy(update={"watermark": 1.0, "watermark_recovery": 1.0})
     handler = StoreHandler(objects, index, SystemClock(), settings)
+    left_out = []
     for path in files:
-        request = _request(path)
-        if request is not None:
-            handler.store(request)
+        try:
+            answer = handler.store(_request(path))
+        except NotTaken as why:
+            left_out.append(f"{path}: {why}")
+        else:
+            left_out += [f"{path}: {answer.comment}"] if answer.status != Status.SUCCESS else []
         on_step()
+    if len(left_out) == len(files):
+        raise BadRequest(
+            f"none of the {len(files)} files is a DICOM object that can be used; first: {left_out[0]}"
+        )
+    return left_out
 
 
-def _request(path: Path) -> StoreRequest | None:
-    """The file as a C-STORE would bring it: its data set's own bytes. None when it is no DICOM object."""
-    header = read_dicom(path, pixels=False)
-    if header is None or "SOPClassUID" not in header or "SOPInstanceUID" not in header:
-        return None
-    data = path.read_bytes()
-    meta = getattr(header, "file_meta", None)
-    syntax = str(meta.get("TransferSyntaxUID", "")) if meta else ""
-    if syntax:
-        _, start = split_dataset(path)
-    else:
-        start, syntax = 0, _syntax_of(header)
-    return StoreRequest(str(header.SOPClassUID), str(header.SOPInstanceUID), syntax, data[start:])
+def _request(path: Path) -> StoreRequest:
+    """The file as a C-STORE would bring it: its data set's own bytes. Raises NotTaken when it is no DICOM object."""
+    header = read_dicom(path)
+    syntax, data = data_set_of(path, header)
+    return StoreRequest(
+        str(header.get("SOPClassUID", "")), str(header.get("SOPInstanceUID", "")), syntax, data
+    )
 
 
-def _syntax_of(header: pydicom.Dataset) -> str:
-    """Transfer syntax of a file without meta information, as pydicom found it to be."""
-    implicit, little = header.original_encoding
-    if implicit:
-        return str(ImplicitVRLittleEndian)
-    return str(ExplicitVRLittleEndian if little else ExplicitVRBigEndian)
-
-
-def _assess(index: Index, objects: ObjectStore, config: NodeConfig) -> Case:
+def _assess(index: Index, objects: ObjectStore, config: NodeConfig, left_out: Sequence[str]) -> Case:
     """The one case, assessed as if nothing more could come."""
     settings = config.assembly.model_copy(update={"grace_s": 0.0, "give_up_s": 0.0})
-    Assembler(index, StudyReader(objects), SystemClock(), rules_of(config.assembly), settings, Fetcher(())).step()
+    Assembler(
+        index, StudyReader(objects), SystemClock(), rules_of(config.assembly), settings, Fetcher(())
+    ).step()
     cases = index.cases()
     if len(cases) != 1:
-        raise BadRequest(f"the files hold {len(cases)} studies with contours; give one study with its RTSTRUCT or SEG")
+        many = f"{len(cases)} studies with contours" if cases else "no study with contours"
+        raise BadRequest(f"the files hold {many}; give one study with its RTSTRUCT or SEG{_among(left_out)}")
     if cases[0].state == "waiting":
-        waits = "; ".join(wait["text"] for wait in cases[0].assessment["waiting_for"][:3])
-        raise BadRequest(f"the study is not complete: {waits}")
+        waits = list(dict.fromkeys(wait["text"] for wait in cases[0].assessment["waiting_for"]))
+        more = f" and {len(waits) - 3} more" if len(waits) > 3 else ""
+        raise BadRequest(
+            f"the study is not complete, the node would wait for {'; '.join(waits[:3])}{more}: "
+            f"add what is missing, `prognode inspect` shows what is there{_among(left_out)}"
+        )
     return cases[0]
+
+
+def _among(left_out: Sequence[str]) -> str:
+    """What may explain that something is missing."""
+    return f" ({len(left_out)} files were left out; first: {left_out[0]})" if left_out else ""
 
 
 def _run(
@@ -117,18 +127,15 @@ def _run(
     return report, figures[0] if figures else None
 
 
-def _write(report: Event, figure: Event | None, objects: ObjectStore, index: Index, out: Path) -> list[Path]:
-    out.mkdir(parents=True, exist_ok=True)
+def _results(report: Event, figure: Event | None, objects: ObjectStore, index: Index) -> dict[str, bytes]:
     case = index.case(report.key)
     assert case is not None
     document = json.loads(objects.get(case.outcome["sr"]["json_key"]))["report"]
-    contents = {
+    results = {
         "report.dcm": objects.get(report.payload["object_keys"][0]),
         "report.json": (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode(),
     }
     if figure is not None:
-        contents["figure.dcm"] = objects.get(figure.payload["object_keys"][0])
-        contents["figure.png"] = png_of(contents["figure.dcm"])
-    for name, data in contents.items():
-        (out / name).write_bytes(data)
-    return [out / name for name in contents]
+        results["figure.dcm"] = objects.get(figure.payload["object_keys"][0])
+        results["figure.png"] = png_of(results["figure.dcm"])
+    return results

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from apps.cli.terminal import console, say, table, write_json
 from apps.config import NodeConfig, default_config, load_config
 from prognode.domain.covariates import parse_clinical
 from prognode.errors import BadRequest
@@ -18,12 +17,12 @@ from prognode.events import facts
 from prognode.ports import Case, Index
 
 app = typer.Typer(no_args_is_help=True, help="List, explain, replay and complete cases.")
-console = Console()
-
 PHASES = {"arterial", "venous"}
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="The node's configuration file.")]
-CaseArgument = Annotated[str, typer.Argument(help="Case id (or its first characters), or a Study Instance UID.")]
+CaseArgument = Annotated[
+    str, typer.Argument(help="Case id (or its first characters), or a Study Instance UID.")
+]
 
 
 def node_config(path: Path | None) -> NodeConfig:
@@ -37,25 +36,36 @@ def open_index(path: Path | None) -> Index:
 
     config = node_config(path)
     if not config.data.is_dir():
-        raise BadRequest(f"{config.data}: no node has run here; start one with `prognode up` or name its --config")
+        raise BadRequest(
+            f"{config.data}: no node has run here; start one with `prognode up` or name its --config"
+        )
     return index_of(config)
 
 
 def find_case(index: Index, name: str) -> Case:
     """The one case that ``name`` means. Raises BadRequest for none or several."""
-    found = [c for c in index.cases() if c.case_id.startswith(name) or c.study_instance_uid == name]
+    cases = index.cases()
+    exact = [case for case in cases if name in (case.case_id, case.study_instance_uid)]
+    found = exact or [case for case in cases if case.case_id.startswith(name)]
     if len(found) != 1:
-        raise BadRequest(f"{len(found)} cases match '{name}'; `prognode case list` shows them all")
+        many = (
+            f"{len(found)} cases match '{name}'; give more characters"
+            if found
+            else f"no case matches '{name}'"
+        )
+        raise BadRequest(f"{many}; `prognode case list` shows them all")
     return found[0]
 
 
 @app.command("list")
 def list_cases(config: ConfigOption = None) -> None:
     """All cases, newest last."""
-    table = Table("case", "state", "updated (UTC)", "says")
-    for case in sorted(open_index(config).cases(), key=lambda c: c.updated_at):
-        table.add_row(case.case_id, case.state.value, f"{case.updated_at:%Y-%m-%d %H:%M:%S}", headline(case))
-    console.print(table)
+    shown = table("case", "state", "updated (UTC)", "says")
+    shown.columns[0].no_wrap = True
+    cases = sorted(open_index(config).cases(), key=lambda case: case.updated_at)
+    for case in cases:
+        shown.add_row(case.case_id, case.state.value, f"{case.updated_at:%Y-%m-%d %H:%M:%S}", headline(case))
+    console.print(shown if cases else "no cases yet: none of the studies has contours")
 
 
 def headline(case: Case) -> str:
@@ -72,15 +82,17 @@ def headline(case: Case) -> str:
 
 
 @app.command("show")
-def show(case: CaseArgument, config: ConfigOption = None, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+def show(
+    case: CaseArgument, config: ConfigOption = None, as_json: Annotated[bool, typer.Option("--json")] = False
+) -> None:
     """Everything about one case: what it waits for, which contours and slices, reports and deliveries."""
     index = open_index(config)
     found = find_case(index, case)
     document = describe(index, found)
     if as_json:
-        console.print_json(data=document)
+        write_json(document)
         return
-    console.print(f"case [bold]{found.case_id}[/]  {found.state.value}  study {found.study_instance_uid}")
+    say(f"case {found.case_id}  {found.state.value}  study {found.study_instance_uid}", style="bold")
     for name, value in document.items():
         _print_part(name, value)
 
@@ -119,9 +131,9 @@ def _print_part(name: str, value: Any) -> None:
         return
     if name == "assessment":
         for wait in value.get("waiting_for", []):
-            console.print(f"  waits for: {wait['text']}")
+            say(f"  waits for: {wait['text']}")
         value = {k: v for k, v in value.items() if k != "waiting_for" and v not in ({}, [], None, "")}
-    console.print(f"[bold]{name}[/]")
+    say(name, style="bold")
     console.print_json(data=value)
 
 
@@ -130,7 +142,9 @@ def set_clinical(
     case: CaseArgument,
     ki67: Annotated[str | None, typer.Option(help="Ki-67 index in percent.")] = None,
     m_stage: Annotated[str | None, typer.Option(help="M0 or M1.")] = None,
-    diameter_mm: Annotated[str | None, typer.Option(help="Longest diameter in mm, instead of the measured one.")] = None,
+    diameter_mm: Annotated[
+        str | None, typer.Option(help="Longest diameter in mm, instead of the measured one.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Give the covariates that the images do not hold; a new report supersedes the preliminary one."""
@@ -141,14 +155,18 @@ def set_clinical(
         raise BadRequest("nothing given; name at least one of --ki67, --m-stage and --diameter-mm")
     merged = {**index.clinical(found.case_id), **values, "set_at": f"{datetime.now(UTC):%Y%m%d%H%M%S}"}
     index.save_clinical(found.case_id, merged, [facts.clinical_updated(found.case_id)])
-    console.print(f"case {found.case_id}: " + ", ".join(f"{k} = {v}" for k, v in values.items()))
+    say(f"case {found.case_id}: " + ", ".join(f"{k} = {v}" for k, v in values.items()))
 
 
 @app.command("choose")
 def choose(
     case: CaseArgument,
-    phase: Annotated[list[str] | None, typer.Option(help="SERIES_UID=arterial or SERIES_UID=venous; may be repeated.")] = None,
-    roi: Annotated[list[str] | None, typer.Option(help="arterial=ROI_OBJECT_UID#NUMBER or venous=...; may be repeated.")] = None,
+    phase: Annotated[
+        list[str] | None, typer.Option(help="SERIES_UID=arterial or SERIES_UID=venous; may be repeated.")
+    ] = None,
+    roi: Annotated[
+        list[str] | None, typer.Option(help="arterial=ROI_OBJECT_UID#NUMBER or venous=...; may be repeated.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Decide what the node may not guess: which series is which phase, which ROI is the tumour."""
@@ -158,10 +176,12 @@ def choose(
     phases = {**choices.get("phases", {}), **_pairs(phase)}
     rois = {**choices.get("rois", {}), **_pairs(roi)}
     if {*phases.values(), *rois} - PHASES:
-        raise BadRequest("a phase is arterial or venous; write --phase SERIES_UID=arterial, --roi venous=OBJECT_UID#NUMBER")
+        raise BadRequest(
+            "a phase is arterial or venous; write --phase SERIES_UID=arterial, --roi venous=OBJECT_UID#NUMBER"
+        )
     index.save_choices(found.case_id, {"phases": phases, "rois": rois})
     index.touch(found.study_instance_uid)
-    console.print(f"case {found.case_id}: {len(phases)} phase(s) and {len(rois)} ROI(s) chosen")
+    say(f"case {found.case_id}: {len(phases)} phase(s) and {len(rois)} ROI(s) chosen")
 
 
 def _pairs(texts: list[str] | None) -> dict[str, str]:
@@ -180,13 +200,17 @@ def replay(case: CaseArgument, config: ConfigOption = None) -> None:
     index = open_index(config)
     found = find_case(index, case)
     if found.input_digest is None or found.state == "waiting":
-        raise BadRequest(f"case {found.case_id} is still waiting; `prognode case show {found.case_id}` says for what")
+        raise BadRequest(
+            f"case {found.case_id} is still waiting; `prognode case show {found.case_id}` says for what"
+        )
     event = (
-        facts.case_refused(found.case_id, found.input_digest, found.assessment["reason"], found.assessment["detail"])
+        facts.case_refused(
+            found.case_id, found.input_digest, found.assessment["reason"], found.assessment["detail"]
+        )
         if found.assessment.get("reason")
         else facts.case_ready(found.case_id, found.input_digest)
     )
     for delivery in index.deliveries(_sr_uid(found)):
         index.save_delivery(replace(delivery, state="pending"))
     index.save_clinical(found.case_id, index.clinical(found.case_id), [event])
-    console.print(f"case {found.case_id}: {event.topic} published again")
+    say(f"case {found.case_id}: {event.topic} published again")

@@ -6,14 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
 from apps.cli.cases import ConfigOption
 from apps.cli.files import dicom_files
-
-console = Console()
+from apps.cli.terminal import console, progress, say, table, write_json
 
 
 def inspect(
@@ -27,56 +23,74 @@ def inspect(
 
     files = dicom_files(places)
     loaded = load_config(config) if config else None
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading", total=len(files))
-        found = inspect_files(files, loaded, lambda: progress.advance(task))
+    with progress() as bar:
+        task = bar.add_task("reading", total=len(files))
+        found = inspect_files(files, loaded, lambda: bar.advance(task))
     if as_json:
-        import json
-
-        print(json.dumps(found, indent=1, ensure_ascii=False))
-        return
-    _print(found)
+        write_json(found)
+    else:
+        _print(found)
 
 
 def _print(found: dict[str, Any]) -> None:
-    console.print(_series_table(found["series"]))
-    console.print(_roi_table(found["rois"]))
-    case = found["case"]
-    console.print(f"case: [bold]{case['state']}[/]")
-    for reason in case["reasons"]:
-        console.print(f"  {reason['code']}: {reason['detail']}")
-    for candidate in case["candidates"]:
-        console.print(f"    candidate: {candidate}")
-    for wait in case["waiting_for"]:
-        console.print(f"  waits for {wait['text']}")
-    for need in case["need_set"]:
-        console.print(f"  needs {len(need['sop_instance_uids'])} images of series {need['series_instance_uid']}")
+    for series in found["series"]:
+        _print_series(series)
+    if found["rois"]:
+        _print_rois(found["rois"])
+    _print_case(found["case"])
+    for other in found["other_cases"]:
+        say(f"study {other['study_uid']}: {other['state']}")
+        _print_reasons(other["reasons"])
     for problem in found["problems"]:
-        console.print(f"[yellow]{problem}[/]")
+        say(f"problem: {problem}", style="yellow")
 
 
-def _series_table(series: list[dict[str, Any]]) -> Table:
-    table = Table("series", "modality", "images", "phase", "spacing mm", "evidence and problems", title="series")
-    for one in series:
-        spacing = " x ".join(f"{value:g}" for value in one["spacing"] or [] if value is not None)
-        said = "\n".join([item["detail"] for item in one["phase"]["evidence"]] + one["problems"])
-        uid = f"…{one['uid'][-12:]}"
-        table.add_row(uid, one["modality"], str(one["images"]), one["phase"]["phase"] or "", spacing, said)
-    return table
+def _print_series(series: dict[str, Any]) -> None:
+    say(f"series {series['uid']}", style="bold")
+    said = [series["modality"], f"{series['images']} images"]
+    if series["spacing"]:
+        said.append(" x ".join("?" if value is None else f"{value:g}" for value in series["spacing"]) + " mm")
+    said.append(f"phase {series['phase']['phase'] or 'not told'}")
+    say("  " + ", ".join(said))
+    if series["description"]:
+        say(f"  description: {series['description']}")
+    for item in series["phase"]["evidence"]:
+        say(f"  evidence, {item['kind']}: {item['detail']}")
+    for problem in series["problems"]:
+        say(f"  problem: {problem}", style="yellow")
 
 
-def _roi_table(rois: list[dict[str, Any]]) -> Table:
-    table = Table("kind", "no.", "name", "status", "volume ml", "largest mm2", "z mm", "reasons", title="contours")
+def _print_rois(rois: list[dict[str, Any]]) -> None:
+    shown = table("contour", "no.", "name", "volume ml", "largest mm2", "at z mm", "status")
+    for column in shown.columns:
+        column.no_wrap = column.header != "name"
     for roi in rois:
-        largest = roi["largest_slice"] or {"area_mm2": 0.0, "z_mm": 0.0}
-        table.add_row(
+        largest = roi["largest_slice"]
+        shown.add_row(
             roi["kind"],
             str(roi["number"]),
             roi["name"],
-            roi["status"],
             f"{roi['volume_mm3'] / 1000:.2f}",
-            f"{largest['area_mm2']:.1f}",
-            f"{largest['z_mm']:.2f}",
-            ", ".join(roi["reasons"]),
+            f"{largest['area_mm2']:.1f}" if largest else "",
+            f"{largest['z_mm']:.2f}" if largest else "",
+            ", ".join(roi["reasons"]) or roi["status"],
         )
-    return table
+    console.print(shown)
+
+
+def _print_case(case: dict[str, Any]) -> None:
+    say(f"case: {case['state']}", style="bold")
+    _print_reasons(case["reasons"])
+    for candidate in case["candidates"]:
+        say(f"    candidate: {candidate}")
+    for need in case["need_set"]:
+        missing = f", {len(need['missing'])} of them missing" if need["missing"] else ""
+        images = len(need["sop_instance_uids"]) + len(need["missing"])
+        say(f"  {need['roi']['name']} needs {images} images{missing} of series {need['series_instance_uid']}")
+    for remark in case["remarks"]:
+        say(f"  remark: {remark}")
+
+
+def _print_reasons(reasons: list[dict[str, str]]) -> None:
+    for reason in reasons:
+        say(f"  {reason['code']}: {reason['detail']}")

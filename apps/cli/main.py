@@ -10,7 +10,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # spinning BLAS threads doub
 import typer
 
 from apps.cli import cases, inspection, network, node, offline, recipes, synthetic, weights
-from prognode.errors import BadRequest, InvalidInput, RecipeMismatch, Unavailable
+from prognode.errors import PrognodeError
 
 app = typer.Typer(
     name="prognode",
@@ -35,8 +35,8 @@ def main() -> None:
     """Run the command; a fault that was foreseen is one sentence and exit status 2."""
     try:
         app(standalone_mode=True)
-    except (BadRequest, InvalidInput, RecipeMismatch, Unavailable) as fault:
-        print(f"prognode: {fault}", file=sys.stderr)
+    except PrognodeError as fault:
+        print(f"prognode: {' '.join(str(fault).split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from apps.cli.files import dicom_files
+from apps.cli.terminal import progress, say
+from prognode.adapters.pacs_settings import PacsSettings
 from prognode.errors import BadRequest
-
-console = Console()
 
 PeerArgument = Annotated[str, typer.Argument(help="AE@HOST:PORT")]
 CallingOption = Annotated[str, typer.Option("--calling", help="AE title to call from.")]
@@ -22,8 +21,10 @@ def parse_peer(text: str) -> tuple[str, str, int]:
     """``AE@HOST:PORT`` -> (ae_title, host, port). Raises BadRequest."""
     ae_title, at, address = text.partition("@")
     host, colon, port = address.rpartition(":")
-    if not (ae_title and at and host and colon and port.isdigit() and 0 < int(port) < 65536):  # noqa: PLR2004
-        raise BadRequest(f"'{text}' is not an address; write AE@HOST:PORT, for example PROGNODE@localhost:11112")
+    if not (ae_title and at and host and colon and port.isdigit() and 0 < int(port) < 65536):
+        raise BadRequest(
+            f"'{text}' is not an address; write AE@HOST:PORT, for example PROGNODE@localhost:11112"
+        )
     return ae_title, host, int(port)
 
 
@@ -32,20 +33,22 @@ def echo(peer: PeerArgument, calling: CallingOption = "PROGNODE-CLI") -> None:
     from prognode.adapters.dicom_pacs import DicomPacs
 
     DicomPacs(peer_settings(peer, calling)).echo()
-    console.print(f"{peer} answers")
+    say(f"{peer} answers")
 
 
-def peer_settings(peer: str, calling: str) -> PacsSettings:  # type: ignore[name-defined]  # noqa: F821
+def peer_settings(peer: str, calling: str) -> PacsSettings:
     """Settings of a peer that was named on the command line. Raises BadRequest."""
     from pydantic import ValidationError
-
-    from prognode.adapters.dicom_pacs import PacsSettings
 
     ae_title, host, port = parse_peer(peer)
     try:
         return PacsSettings(name=peer, ae_title=ae_title, host=host, port=port, calling_ae_title=calling)
     except ValidationError as fault:
-        raise BadRequest(f"'{peer}': {fault.errors()[0]['msg']}") from None
+        first = fault.errors()[0]
+        what = {"ae_title": ae_title, "calling_ae_title": calling}.get(str(first["loc"][0]), peer)
+        raise BadRequest(
+            f"'{what}': no AE title; it has 1 to 16 printable characters and no backslash"
+        ) from None
 
 
 def send(
@@ -58,9 +61,11 @@ def send(
 
     settings = peer_settings(to, calling)
     files = dicom_files([folder])
-    with Progress(console=console) as progress:
-        task = progress.add_task(f"sending to {to}", total=len(files))
-        faults = send_files(settings, files, lambda: progress.advance(task))
+    with progress() as bar:
+        task = bar.add_task(f"sending to {to}", total=len(files))
+        faults = send_files(settings, files, lambda: bar.advance(task))
     if faults:
+        for fault in faults[1:]:
+            print(f"prognode: {fault}", file=sys.stderr)
         raise BadRequest(f"{len(faults)} of {len(files)} files were not stored; first: {faults[0]}")
-    console.print(f"{len(files)} objects stored")
+    say(f"{len(files)} objects stored")

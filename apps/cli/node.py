@@ -10,10 +10,10 @@ import threading
 from pathlib import Path
 from typing import Annotated, Any
 
-import structlog
 import typer
 
 from apps.cli.cases import ConfigOption, node_config
+from apps.cli.files import existing_file, writing
 from apps.config import NodeConfig
 from prognode.errors import BadRequest
 
@@ -22,7 +22,7 @@ def up(config: ConfigOption = None) -> None:
     """Run the embedded node until it is told to stop (SIGTERM, Ctrl-C)."""
     log_as_json()
     loaded = node_config(config)
-    _require_model(loaded)
+    require_model(loaded)
     from apps.compose import compose
 
     node = compose(loaded)
@@ -40,6 +40,8 @@ def up(config: ConfigOption = None) -> None:
 
 def log_as_json() -> None:
     """One JSON line an event, to standard output."""
+    import structlog
+
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
@@ -53,19 +55,28 @@ def log_as_json() -> None:
     )
 
 
-def _require_model(config: NodeConfig) -> None:
-    if not config.extractor.is_file():
-        raise BadRequest(
-            f"{config.extractor}: there is no extractor; make one with `prognode weights fetch`, `import` or `random`"
-        )
-    if not config.recipe.is_file():
-        raise BadRequest(
-            f"{config.recipe}: there is no recipe; train one, or make `prognode recipe demonstration --out {config.recipe}`"
-        )
+def silence_logs() -> None:
+    """No log lines between a command's own results."""
+    import structlog
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def require_model(config: NodeConfig) -> None:
+    """Extractor and recipe are files. Raises BadRequest that says how to get them."""
+    existing_file(
+        config.extractor,
+        "the extractor (ONNX)",
+        "make one with `prognode weights fetch`, `import` or `random`",
+    )
+    remedy = f"train one, or make one with `prognode recipe demonstration --out {config.recipe}`"
+    existing_file(config.recipe, "the recipe (JSON)", remedy)
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the results; it is emptied.")] = Path("out/demo"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results; it is emptied.")] = Path(
+        "out/demo"
+    ),
     seed: Annotated[int, typer.Option(help="Seed of the synthetic patient.")] = 1,
 ) -> None:
     """The main job on synthetic data: study in by C-STORE, structured report back in a PACS."""
@@ -77,12 +88,17 @@ def demo(
 
 def _empty(folder: Path) -> None:
     """Remove what an earlier demonstration left; never a folder of somebody else's."""
+    if folder.is_file():
+        raise BadRequest(f"{folder}: a file, not a folder; give another --out")
     if folder.exists() and any(folder.iterdir()):
         if not (folder / ".prognode-demo").exists():
-            raise BadRequest(f"{folder}: not empty, and not from an earlier demonstration; give another --out")
+            raise BadRequest(
+                f"{folder}: not empty, and not from an earlier demonstration; give another --out"
+            )
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / ".prognode-demo").touch()
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".prognode-demo").touch()
 
 
-__all__: list[Any] = ["demo", "log_as_json", "up"]
+__all__: list[Any] = ["demo", "log_as_json", "require_model", "silence_logs", "up"]

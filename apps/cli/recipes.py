@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from apps.cli.files import existing_file, writing
+from apps.cli.terminal import console, say, status, table
 from apps.cli.weights import default_extractor
 from prognode.domain.cox_model import CoxModel
-from prognode.domain.recipe import Recipe
 
 app = typer.Typer(no_args_is_help=True, help="Show, verify or demonstrate a recipe.")
-console = Console()
+
+WANTS = "a recipe (JSON)"
+REMEDY = "train one, or make one with `prognode recipe demonstration --out FILE`"
 
 RecipeArgument = Annotated[Path, typer.Argument(help="The recipe's JSON file.")]
-ExtractorOption = Annotated[Path | None, typer.Option("--extractor", help="ONNX file; default: the node's own.")]
+ExtractorOption = Annotated[
+    Path | None, typer.Option("--extractor", help="ONNX file; default: the node's own.")
+]
 
 
 @app.command("show")
@@ -26,25 +30,28 @@ def show(recipe: RecipeArgument) -> None:
     """Name, models, coefficients, cutoffs and training of a recipe."""
     from prognode.adapters.recipe_file import load_recipe
 
-    loaded = load_recipe(recipe)
-    console.print(f"[bold]{loaded.name}[/] {loaded.version}   digest {loaded.digest}")
+    loaded = load_recipe(existing_file(recipe, WANTS, REMEDY))
+    say(f"{loaded.name} {loaded.version}", style="bold")
     for notice in loaded.notices:
-        console.print(f"[yellow]{notice}[/]")
-    console.print(f"extractor {loaded.extractor.architecture}, {loaded.extractor.weights}\n          sha256 {loaded.extractor.sha256}")
+        say(notice, style="yellow")
+    say(f"digest    {loaded.digest}\nextractor {loaded.extractor.architecture}, {loaded.extractor.weights}")
+    say(f"sha256    {loaded.extractor.sha256}")
     for title, model in (("combined model", loaded.combined), ("signatures only", loaded.signatures_only)):
         console.print(_model_table(title, model))
-    console.print_json(data=_plain(loaded.training))
+    say("training", style="bold")
+    say(json.dumps(loaded.training, indent=1, ensure_ascii=False, default=str))
 
 
 def _model_table(title: str, model: CoxModel) -> Table:
-    table = Table("term", "coefficient", "axis", title=f"{title}: high risk above {model.cutoff.value:g} ({model.cutoff.method})")
+    shown = table(
+        "term",
+        "coefficient",
+        "axis",
+        title=f"{title}: high risk above {model.cutoff.value:g} ({model.cutoff.method})",
+    )
     for term in model.terms:
-        table.add_row(term.name, f"{term.coefficient:+.4f}", f"{term.axis[0]:g} to {term.axis[-1]:g}")
-    return table
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))
+        shown.add_row(term.name, f"{term.coefficient:+.4f}", f"{term.axis[0]:g} to {term.axis[-1]:g}")
+    return shown
 
 
 @app.command("verify")
@@ -54,23 +61,25 @@ def verify(recipe: RecipeArgument, extractor: ExtractorOption = None) -> None:
     from prognode.adapters.recipe_file import load_recipe
     from prognode.domain.verification import verify as verify_with
 
-    loaded: Recipe = load_recipe(recipe)
-    with console.status("replaying the reference cases"):
+    loaded = load_recipe(existing_file(recipe, WANTS, REMEDY))
+    with status("replaying the reference cases"):
         verify_with(loaded, OnnxExtractor(extractor or default_extractor()))
     cases = len(loaded.reference_prognoses) + len(loaded.reference_features)
-    console.print(f"{recipe}: the extractor is the right one, {cases} reference cases agree")
+    say(f"{recipe}: the extractor is the right one, {cases} reference cases agree")
 
 
 @app.command("demonstration")
 def demonstration(
-    out: Annotated[Path, typer.Option("--out", help="Recipe file to write.")], extractor: ExtractorOption = None
+    out: Annotated[Path, typer.Option("--out", help="Recipe file to write.")],
+    extractor: ExtractorOption = None,
 ) -> None:
     """Make the demonstration recipe from synthetic numbers: it shows the machinery and predicts nothing."""
     from prognode.adapters.onnx_extractor import OnnxExtractor
+    from prognode.adapters.recipe_file import write_recipe
     from training.demonstration_recipe import make_demonstration_recipe
 
-    with console.status("making the demonstration recipe"):
+    with status("making the demonstration recipe"):
         document = make_demonstration_recipe(OnnxExtractor(extractor or default_extractor()))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    console.print(f"{out}: demonstration recipe from synthetic numbers, for research and trials only")
+    with writing(out):
+        write_recipe(document, out)
+    say(f"{out}: demonstration recipe from synthetic numbers, for research and trials only")

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
+
+from apps.cli.files import writable_folder, writing
+from apps.cli.terminal import progress, say
 
 app = typer.Typer(no_args_is_help=True, help="Make synthetic DICOM.")
-console = Console()
 
 
 @app.callback()
@@ -38,8 +38,10 @@ def study(
         column_spacing_mm=pixel_mm,
         slice_spacing_mm=2.5 * 120 / slices,
     )
-    with Progress(console=console) as progress:
-        task = progress.add_task("drawing the synthetic study", total=None)
-        made = generate_study(spec, lambda done, total: progress.update(task, completed=done, total=total))
-        paths = write_study(made, out)
-    console.print(f"{len(paths)} objects in {out}; synthetic data, no real patient")
+    writable_folder(out)
+    with progress() as bar:
+        task = bar.add_task("drawing the synthetic study", total=None)
+        made = generate_study(spec, lambda done, total: bar.update(task, completed=done, total=total))
+        with writing(out):
+            paths = write_study(made, out)
+    say(f"{len(paths)} objects in {out}; synthetic data, no real patient")

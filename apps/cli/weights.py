@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
 
+from apps.cli.files import existing_file, writing
+from apps.cli.terminal import progress, say, status
 from apps.config import home
 
 app = typer.Typer(no_args_is_help=True, help="Import, download or make up the ResNet-50 weights.")
-console = Console()
-
 OutOption = Annotated[Path | None, typer.Option("--out", help="ONNX file to write; default: the node's own.")]
 
 
@@ -22,11 +21,14 @@ OutOption = Annotated[Path | None, typer.Option("--out", help="ONNX file to writ
 def import_weights(
     file: Annotated[Path, typer.Argument(help="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5")],
     out: OutOption = None,
-    allow_other_hash: Annotated[bool, typer.Option(help="Take a file that is not a published release.")] = False,
+    allow_other_hash: Annotated[
+        bool, typer.Option(help="Take a file that is not a published release.")
+    ] = False,
 ) -> None:
     """Make the extractor from the Keras release file, after checking its hash."""
-    from prognode.adapters.keras_weights import read_weights
+    from prognode.adapters.keras_weights import RELEASE_FILE, read_weights
 
+    existing_file(file, "a Keras weights file", f"give {RELEASE_FILE}, or use `prognode weights fetch`")
     _build(read_weights(file, allow_other_hash=allow_other_hash), out)
 
 
@@ -40,14 +42,20 @@ def fetch_weights(
 
     to = home() / RELEASE_FILE
     columns = (TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("download", total=None)
-        fetch(to, url=url or RELEASE_URL, progress=lambda done, total: progress.update(task, completed=done, total=total))
+    with progress(*columns) as bar, writing(to):
+        task = bar.add_task("download", total=None)
+        fetch(
+            to,
+            url=url or RELEASE_URL,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
     _build(read_weights(to), out)
 
 
 @app.command("random")
-def random_weights(seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 1, out: OutOption = None) -> None:
+def random_weights(
+    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 1, out: OutOption = None
+) -> None:
     """Make a stand-in with random weights: its features mean nothing."""
     from prognode.adapters.keras_weights import random_weights as draw
 
@@ -68,12 +76,13 @@ def write_extractor(weights: object, to: Path) -> str:
     from prognode.adapters.resnet50 import Weights, build_model
 
     assert isinstance(weights, Weights)
-    with console.status("building the network"):
+    with status("building the network"):
         model = build_model(weights)
-    to.parent.mkdir(parents=True, exist_ok=True)
     part = to.with_name(to.name + ".part")
-    part.write_bytes(model)
-    part.replace(to)
+    with writing(to):
+        to.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(model)
+        part.replace(to)
     sha256 = hashlib.sha256(model).hexdigest()
-    console.print(f"{to}\nweights {weights.origin}\nsha256  {sha256}")
+    say(f"{to}\nweights {weights.origin}\nsha256  {sha256}")
     return sha256

@@ -22,7 +22,7 @@ from prognode.domain.phase import (
 from prognode.domain.prognosis import Phase
 from prognode.domain.readiness import needs_from_json
 from prognode.domain.report import PhaseFinding, RoiReference
-from prognode.domain.roi import Roi, largest_of, longest_diameter_mm, match_roi
+from prognode.domain.roi import Match, Roi, largest_of, longest_diameter_mm, match_roi
 from prognode.errors import InvalidInput
 from prognode.events import facts
 from prognode.ports import Case, Event, Index, Instance, ObjectStore
@@ -41,9 +41,12 @@ class _Series:
     uid: str
     roi: Roi
     roi_object: Instance
+    match: Match
     stack: Stack
     hu: NDArray[np.float32]
     window: CropWindow
+    crop_hu: NDArray[np.float32]
+    aorta_hu: float | None
     remarks: tuple[str, ...]
     description: str
 
@@ -99,14 +102,14 @@ class Preprocess:
         ]
         return CropArchive(
             findings=(found[0], found[1]),
-            crops_hu=np.stack([crop(one.hu, one.stack, one.window) for _, one in ordered]),
+            crops_hu=np.stack([one.crop_hu for _, one in ordered]),
             images_hu=(_image(ordered[0][1], found[0]), _image(ordered[1][1], found[1])),
             accepted_at=f"{max(accepted):%Y%m%d%H%M%S}",
             remarks=tuple(dict.fromkeys(remark for one in series for remark in one.remarks)),
         )
 
     def _read(self, need: NeedSet, instances: Mapping[str, Instance]) -> _Series:
-        """Contour, planes and pixels of one need-set."""
+        """Contour, planes, pixels, crop and aorta of one need-set."""
         assert need.window is not None, "a case that is ready has its windows"
         roi_object = instances[need.roi.object_uid]
         roi = next(roi for roi in self.reader.rois([roi_object]) if need.roi.names(roi))
@@ -114,13 +117,17 @@ class Preprocess:
         frame = first.card.get("frame_of_reference_uid") or None
         stack = build_stack(need.series_instance_uid, frame, need.planes)
         match = match_roi(roi, stack)
+        hu = self.reader.hounsfield_stack(stack.planes, instances)
         return _Series(
             uid=need.series_instance_uid,
             roi=roi,
             roi_object=roi_object,
+            match=match,
             stack=stack,
-            hu=self.reader.hounsfield_stack(stack.planes, instances),
+            hu=hu,
             window=need.window,
+            crop_hu=crop(hu, stack, need.window),
+            aorta_hu=aorta_hounsfield(hu, stack),
             remarks=(*need.remarks, *match.warnings, *roi.warnings),
             description=str(first.card.get("series_description") or ""),
         )
@@ -130,9 +137,9 @@ class Preprocess:
     ) -> tuple[PhaseEvidence, ...]:
         """All that speaks for a phase: operator, timing, the aorta in the pixels, descriptions."""
         uids = [one.uid for one in series]
-        operator = self.index.choices(case.case_id).get("phases", {})
+        operator = case.assessment["phases"]
         said = header_evidence(series_headers(instances, uids), operator, description_rules(self.settings))
-        aortas = [(one.uid, aorta_hounsfield(one.hu, one.stack)) for one in series]
+        aortas = [(one.uid, one.aorta_hu) for one in series]
         return said + hounsfield_evidence(aortas[0], aortas[1])
 
 
@@ -145,8 +152,7 @@ def description_rules(settings: PreprocessSettings) -> DescriptionRules:
 
 
 def _finding(phase: Phase, series: _Series, evidence: str) -> PhaseFinding:
-    match = match_roi(series.roi, series.stack)
-    largest = largest_of(match.sections)
+    largest = largest_of(series.match.sections)
     plane = next(
         plane
         for plane in series.stack.planes
@@ -166,12 +172,13 @@ def _finding(phase: Phase, series: _Series, evidence: str) -> PhaseFinding:
             name=series.roi.name,
         ),
         plane=plane,
+        # image relative coordinates begin at the corner of the first pixel, not at its centre (PS3.3 C.18.6.1.2)
         outlines_px=tuple(pixel_from_lps(plane, outline) + 0.5 for outline in largest.outlines),
         slice_uids=_nearest_images(series.stack, series.window),
         largest_area_mm2=largest.area_mm2,
         longest_diameter_mm=longest_diameter_mm(series.roi),
-        volume_mm3=match.volume_mm3,
-        remarks=(*match.warnings, *series.roi.warnings),
+        volume_mm3=series.match.volume_mm3,
+        remarks=(*series.match.warnings, *series.roi.warnings),
     )
 
 

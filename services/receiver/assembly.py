@@ -18,9 +18,11 @@ import structlog
 from prognode.domain.identity import case_id as case_id_of
 from prognode.domain.identity import digest
 from prognode.domain.readiness import Assessment, Choices, Rules, assess
+from prognode.errors import Unavailable
 from prognode.events import facts
 from prognode.ports import Case, CaseState, Clock, Event, Index, Instance
 from prognode.runtime.studies import StudyReader, is_roi_object, series_views
+from prognode.runtime.worker import frames_of
 from services.receiver.assembly_settings import AssemblySettings
 from services.receiver.fetching import Fetcher
 
@@ -47,6 +49,9 @@ class Assembler:
     _urgent: bool = field(default=False, init=False)
     _awaited: dict[str, set[str]] = field(default_factory=dict, init=False)
     _due: dict[str, float] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.fetcher.on_failed = self._look_again
 
     # ------------------------------------------------------------ waking
 
@@ -76,10 +81,10 @@ class Assembler:
         """Assess every study that changed or whose time has come; how many."""
         done = 0
         for study_uid, revision in self.index.unassessed():
-            self.assess_study(study_uid, revision)
+            self._assess_or_report(study_uid, revision)
             done += 1
         now = time.monotonic()
-        for study_uid in [uid for uid, due in self._due.items() if due <= now]:
+        for study_uid in [uid for uid, due in list(self._due.items()) if due <= now]:
             del self._due[study_uid]
             self.index.touch(study_uid)
             done += 1
@@ -87,6 +92,21 @@ class Assembler:
         return done
 
     # ------------------------------------------------------------ assessing
+
+    def _assess_or_report(self, study_uid: str, revision: int) -> None:
+        """Assess; a bug that one study meets is reported with that study and stops no other."""
+        try:
+            self.assess_study(study_uid, revision)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - the next arrival, or a repaired release, assesses it again
+            # the type alone: an exception's text may quote a data set
+            why = f"{type(error).__name__} while the study was assessed"
+            self.index.report_problem(study_uid, "assessment-failed", why)
+            self.index.save_assessment(None, study_uid, revision, [])
+            log.error(
+                "assessment-failed", case_id=case_id_of(study_uid), why=why, trace=frames_of(error)
+            )
 
     def assess_study(self, study_uid: str, revision: int) -> None:
         """Assess one study as it is at ``revision`` and record what follows, state and facts together."""
@@ -180,7 +200,7 @@ class Assembler:
         if found.state == "not-evaluable":
             rois = sorted(i.sha256 for i in instances if is_roi_object(i))
             pinned = any(i.card.get("planes") for i in instances if not is_roi_object(i))
-            return digest("refused", str(found.reason), str(pinned), *found.candidates, *rois)
+            return digest("refused", str(found.reason), found.detail, str(pinned), *found.candidates, *rois)
         parts = ["ready"]
         for need in found.needs:
             parts += [need.series_instance_uid, sha256[need.roi.object_uid], str(need.roi.number)]
@@ -201,6 +221,10 @@ class Assembler:
                 self._awaited[study_uid] = {"settled"}
         if found.state != "ready":
             self._due[study_uid] = time.monotonic() + self._next_look_s(study_uid)
+
+    def _look_again(self, study_uid: str) -> None:
+        """No peer could be asked: the next quiet time ends a grace period from now."""
+        self._due[study_uid] = time.monotonic() + max(self.settings.grace_s, STORED_BUT_IDLE_S)
 
     def _next_look_s(self, study_uid: str) -> float:
         quiet_s = self._quiet_s(self.index.instances(study_uid))

@@ -6,7 +6,7 @@ there (IMAGE-level C-FIND with positions), and that one is fetched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -31,6 +31,8 @@ class Fetcher:
 
     sources: Sequence[Pacs]
     """Peers in the order in which they are asked."""
+    on_failed: Callable[[str], object] = lambda _study_uid: None
+    """Called with the study when a peer could not be asked, so that it is asked again."""
     _asked: set[tuple[str, str]] = field(default_factory=set, init=False)
     _thread: ThreadPoolExecutor = field(init=False)
 
@@ -65,6 +67,7 @@ class Fetcher:
                 log.warning("fetch-failed", peer=source.name, images=len(waits), why=str(fault))
                 # it did not say no: it is asked again after the next quiet time
                 self._asked.difference_update(_key(study_uid, wait) for wait in waits)
+                self.on_failed(study_uid)
                 continue
             log.info("fetched", peer=source.name, asked=len(uids), sent=sent)
             if sent >= len(waits):

@@ -21,7 +21,7 @@ from prognode.dicom.sr import SR_CLASSES, sr_variants
 from prognode.domain.covariates import covariates
 from prognode.domain.geometry import ImagePlane
 from prognode.domain.identity import digest, figure_uid, report_uid
-from prognode.domain.prognosis import Phase, Prognosis
+from prognode.domain.prognosis import Covariates, Phase, Prognosis
 from prognode.domain.prognosis import prognose as prognose_with
 from prognode.domain.recipe import Recipe
 from prognode.domain.report import RESEARCH_NOTICE, PhaseFinding, Report
@@ -112,10 +112,14 @@ class Scoring:
         instances = {i.sop_instance_uid: i for i in self.index.instances(case.study_instance_uid)}
         sources = self._sources(instances, archive.findings)
         clinical = self._clinical(case, next(iter(sources.values())))
+        measured = max(finding.longest_diameter_mm for finding in archive.findings)
+        known = covariates(clinical, measured)
+        features = self._features(crops, archive)
         try:
-            prognosis = self._prognose(archive, self._features(crops, archive), clinical)
+            prognosis = prognose_with(self.recipe, features[0], features[1], known)
         except InvalidInput as fault:
-            return self._refuse(case, Refusal(fault.reason, fault.detail, fault.candidates))
+            refusal = Refusal(fault.reason, fault.detail, fault.candidates, _covariates_digest(known))
+            return self._refuse(case, refusal, {"crop_key": crops})
         report = self._report(case, archive, prognosis, clinical, sources)
         state = CaseState.REPORTED if report.status == "final" else CaseState.PRELIMINARY
         return self._publish(case, report, sources, state, {"crop_key": crops})
@@ -131,10 +135,6 @@ class Scoring:
         np.save(buffer, features)
         self.objects.put(key, buffer.getvalue())
         return features
-
-    def _prognose(self, archive: CropArchive, features: NDArray[np.float32], clinical: JSON) -> Prognosis:
-        measured = max(finding.longest_diameter_mm for finding in archive.findings)
-        return prognose_with(self.recipe, features[0], features[1], covariates(clinical, measured))
 
     def _clinical(self, case: Case, header: Dataset) -> JSON:
         """What a person has set wins over what the file says."""
@@ -160,7 +160,7 @@ class Scoring:
             prognosis=prognosis,
             recipe=self.recipe.identity,
             input_digest=str(case.input_digest),
-            covariates_digest=_covariates_digest(prognosis),
+            covariates_digest=_covariates_digest(prognosis.covariates),
             content_datetime=max(archive.accepted_at, str(clinical.get("set_at", ""))),
             predecessor_uid=_predecessor(case),
             remarks=archive.remarks,
@@ -175,7 +175,8 @@ class Scoring:
 
     # ------------------------------------------------------------ refusal
 
-    def _refuse(self, case: Case, refusal: Refusal) -> Sequence[Event]:
+    def _refuse(self, case: Case, refusal: Refusal, more: JSON | None = None) -> Sequence[Event]:
+        """``more``: what the outcome keeps, so that other covariates can still give a result."""
         instances = self.index.instances(case.study_instance_uid)
         drafted = refusal_report(
             case, refusal, instances, self.recipe.identity, (RESEARCH_NOTICE,), _predecessor(case)
@@ -193,7 +194,8 @@ class Scoring:
         header = StudyReader(self.objects).dataset(anchor, pixels=False)
         report = replace(report, notices=notices(self.recipe, [header]))
         sources = {anchor.sop_instance_uid: header}
-        return self._publish(case, report, sources, CaseState.NOT_EVALUABLE, refusal.to_json())
+        outcome = {**refusal.to_json(), **(more or {})}
+        return self._publish(case, report, sources, CaseState.NOT_EVALUABLE, outcome)
 
     # ------------------------------------------------------------ publishing
 
@@ -284,8 +286,7 @@ def is_synthetic(header: Dataset) -> bool:
     return any("synthetic" in str(text).lower() for text in texts if text)
 
 
-def _covariates_digest(prognosis: Prognosis) -> str:
-    known = prognosis.covariates
+def _covariates_digest(known: Covariates) -> str:
     return digest(
         str(known.ki67_percent),
         str(known.m_stage),

@@ -10,9 +10,8 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import (
@@ -44,6 +43,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+from prognode.adapters.pacs_settings import PacsSettings as PacsSettings
 from prognode.adapters.storage_commitment import PUSH_MODEL_INSTANCE, CommitmentResults, request_of
 from prognode.errors import Unavailable
 from prognode.ports import JSON, SendResult
@@ -80,44 +80,6 @@ Store = Callable[[str, str, str, bytes], int]
 """(SOP class, SOP instance, transfer syntax, data set as received) -> DIMSE status of the receiver."""
 
 Handlers = list[tuple[Any, Callable[..., Any]]]
-
-AETitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
-"""PS3.5 table 6.2-1, VR AE: at most 16 printable characters, no backslash, not all blank."""
-
-
-class PacsSettings(BaseModel):
-    """One configured peer, and what it is used for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(min_length=1, description="how logs, deliveries and the command line call this PACS")
-    ae_title: AETitle = Field(description="AE title of the PACS")
-    host: str = Field(min_length=1, description="host name or address of the PACS")
-    port: int = Field(ge=1, le=65535, description="DICOM port of the PACS")
-    calling_ae_title: AETitle = Field(default="PROGNODE", description="AE title that this node calls itself")
-    store: bool = Field(default=True, description="reports are delivered to this PACS")
-    fetch: Literal["c-get", "c-move"] | None = Field(
-        default=None, description="how missing images are fetched from this PACS; none: they are not"
-    )
-    move_destination: AETitle | None = Field(
-        default=None,
-        description="AE title under which the PACS knows this node's SCP; by default calling_ae_title",
-    )
-    storage_commitment: bool = Field(
-        default=False, description="ask this PACS to commit to each stored report"
-    )
-    connect_timeout_s: float = Field(default=5.0, gt=0, description="time to open the TCP connection")
-    response_timeout_s: float = Field(default=30.0, gt=0, description="time to wait for each answer")
-    commitment_timeout_s: float = Field(
-        default=10.0, gt=0, description="time to wait for the storage commitment verdict before asking again"
-    )
-
-    @model_validator(mode="after")
-    def _move_needs_no_get(self) -> PacsSettings:
-        if self.move_destination is not None and self.fetch != "c-move":
-            raise ValueError('move_destination is used with fetch = "c-move" only')
-        return self
-
 
 class Refused(Unavailable):
     """The peer answered, with a status that is no success."""

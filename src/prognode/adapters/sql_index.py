@@ -261,7 +261,7 @@ class SqlIndex:
         if self._insert_unless_there(db, CASES, **row):
             return
         known = db.execute(select(CASES).where(CASES.c.case_id == case.case_id).with_for_update()).one()
-        if case.state is CaseState.READY and known.outcome and known.input_digest == case.input_digest:
+        if known.outcome and case.input_digest and known.input_digest == case.input_digest:
             row |= {"state": known.state, "outcome": known.outcome}
         db.execute(update(CASES).where(CASES.c.case_id == case.case_id).values(**row))
 

@@ -57,17 +57,23 @@ DECODER_ERRORS = (
 """What decoders raise on broken, truncated or unsupported pixel data."""
 
 
-def hounsfield(dataset: Dataset, frame: int = 1) -> NDArray[np.float32]:
+def hounsfield(
+    dataset: Dataset, frame: int = 1, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """Return one frame (1-based) in Hounsfield units: (rows, columns) float32; padding is ``AIR_HU``.
 
+    ``out``, where given, is filled and returned: a volume needs no second copy of its slices.
     HU = slope * stored + intercept (PS3.3 C.11.1), from the frame's functional groups where the image has them.
     Raises :class:`InvalidInput` with PIXELS_UNREADABLE.
     """
     slope, intercept = _rescale(dataset, frame)
     raw = _stored(dataset, frame)
     stored = _without_unused_bits(dataset, raw)
-    hu = stored.astype(np.float32)
-    hu *= np.float32(slope)
+    if out is not None and out.shape != stored.shape:
+        raise _unreadable("The matrix differs from that of the other slices.")
+    hu: NDArray[np.float32] = np.multiply(
+        stored, np.float32(slope), out=out, dtype=np.float32, casting="unsafe"
+    )
     hu += np.float32(intercept)
     for values in (stored,) if stored is raw else (stored, raw):
         padding = _padding(dataset, values)

@@ -61,15 +61,15 @@ def aorta_hounsfield(hu: NDArray[np.float32], stack: Stack) -> float | None:
 
 
 def _reduced(image: Slice, pixel_mm: tuple[float, float]) -> Slice:
-    """Averaged against noise and sampled at the working pixel size."""
-    blocks = [max(1, round(WORKING_PIXEL_MM / size)) for size in pixel_mm]
-    rows, columns = (length // block for length, block in zip(image.shape, blocks, strict=True))
-    kept = image[: rows * blocks[0], : columns * blocks[1]]
-    parts = [kept[i :: blocks[0], j :: blocks[1]] for i in range(blocks[0]) for j in range(blocks[1])]
-    mean = np.add.reduce(parts) / len(parts)
-    smooth = ndimage.gaussian_filter(mean, 0.6, mode="nearest")
-    zoom = [block * size / WORKING_PIXEL_MM for block, size in zip(blocks, pixel_mm, strict=True)]
-    return np.asarray(ndimage.zoom(smooth, zoom, order=1), dtype=np.float32)
+    """Averaged over whole pixels against noise, then sampled at the working pixel size."""
+    rows, columns = (max(1, int(WORKING_PIXEL_MM / size)) for size in pixel_mm)
+    height, width = image.shape[0] // rows, image.shape[1] // columns
+    # row by row sums are several times faster than a mean over a four-dimensional view
+    part = image[: height * rows, : width * columns]
+    summed = sum(part[row::rows, column::columns] for row in range(rows) for column in range(columns))
+    blocks = np.asarray(summed, dtype=np.float32) / np.float32(rows * columns)
+    zoom = [pixel_mm[0] * rows / WORKING_PIXEL_MM, pixel_mm[1] * columns / WORKING_PIXEL_MM]
+    return np.asarray(ndimage.zoom(blocks, zoom, order=1), dtype=np.float32)
 
 
 def _upright(image: Slice, row_x: float, column_y: float) -> Slice:
@@ -116,7 +116,10 @@ def _candidates(image: Slice, spine: tuple[float, float]) -> list[AorticBlood]:
     found = []
     for level in LEVELS_HU:
         labels, _ = ndimage.label(part > level)
+        sizes = np.bincount(labels.ravel()) * WORKING_PIXEL_MM**2
         for number, box in enumerate(ndimage.find_objects(labels), start=1):
+            if not AREA_MM2[0] <= sizes[number] <= AREA_MM2[1]:
+                continue
             blob = _blob(part[box], labels[box] == number)
             if blob is not None:
                 y, x = ((box[0].start + top), (box[1].start + left))
@@ -140,8 +143,6 @@ def _before(blob: AorticBlood, spine: tuple[float, float]) -> bool:
 
 def _blob(image: Slice, mask: Mask) -> AorticBlood | None:
     area = float(mask.sum()) * WORKING_PIXEL_MM**2
-    if not AREA_MM2[0] <= area <= AREA_MM2[1]:
-        return None
     y, x = np.nonzero(mask)
     moments = np.linalg.eigvalsh(np.cov(np.stack([x, y]).astype(float)) + np.eye(2) / 12)
     roundness = float(np.sqrt(moments[0] / moments[1]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from prognode.events import facts
-from prognode.ports import CaseState, ClinicalSource, Index
+from prognode.ports import ClinicalSource, Index
 
 LOOK_EVERY_S = 1.0
 
@@ -25,8 +25,8 @@ def watch_clinical(
 
 
 def republish(index: Index) -> None:
-    """Have every scored case look up its covariates again."""
+    """Have every case whose crops were scored look up its covariates again, also one that was refused for them."""
     for case in index.cases():
-        if case.state in {CaseState.PRELIMINARY, CaseState.REPORTED}:
+        if "crop_key" in case.outcome:
             values = index.clinical(case.case_id)
             index.save_clinical(case.case_id, values, [facts.clinical_updated(case.case_id)])

@@ -20,6 +20,8 @@ class Refusal:
     reason: Reason
     detail: str
     candidates: tuple[str, ...] = ()
+    covariates_digest: str = digest("none")
+    """Of the covariates that were refused; other values are another refusal, with a report of its own."""
 
     def to_json(self) -> JSON:
         """As the case's outcome keeps it."""
@@ -48,7 +50,7 @@ def refusal_report(
         prognosis=None,
         recipe=recipe,
         input_digest=str(case.input_digest),
-        covariates_digest=digest("none"),
+        covariates_digest=refusal.covariates_digest,
         content_datetime=max(i.received_at for i in (*roi_objects, anchor)).strftime("%Y%m%d%H%M%S"),
         reason=refusal.reason,
         reason_detail=refusal.detail,

@@ -65,11 +65,10 @@ class StudyReader:
         self, planes: Sequence[ImagePlane], by_uid: Mapping[str, Instance]
     ) -> NDArray[np.float32]:
         """(n, rows, columns) Hounsfield units of ``planes`` in their order."""
-        return np.stack([self.hounsfield(plane, by_uid) for plane in planes])
-
-    def hounsfield(self, plane: ImagePlane, by_uid: Mapping[str, Instance]) -> NDArray[np.float32]:
-        """(rows, columns) Hounsfield units of one plane."""
-        return hounsfield(self.dataset(by_uid[plane.sop_instance_uid]), plane.frame)
+        volume = np.empty((len(planes), planes[0].rows, planes[0].columns), np.float32)
+        for plane, out in zip(planes, volume, strict=True):
+            hounsfield(self.dataset(by_uid[plane.sop_instance_uid]), plane.frame, out)
+        return volume
 
 
 def read_roi_object(dataset: Dataset) -> tuple[Roi, ...]:

@@ -105,14 +105,14 @@ class Worker:
             topic=event.topic,
             case_id=event.key,
             why=why,
-            trace=_frames(error),
+            trace=frames_of(error),
         )
         self._in_a_row += 1
         if self._in_a_row >= self.dead_letter_limit:
             raise TooManyDeadLetters(f"{self.group}: {self._in_a_row} dead letters in a row") from error
 
 
-def _frames(error: BaseException) -> list[str]:
+def frames_of(error: BaseException) -> list[str]:
     """File, line and function of each frame: enough to find the bug, nothing of the data."""
     frames = []
     trace = error.__traceback__
