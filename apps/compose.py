@@ -18,6 +18,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 from pynetdicom import evt
+from sqlalchemy.exc import DatabaseError
 
 from apps.config import NodeConfig
 from prognode.adapters.clinical_csv import ClinicalCsv
@@ -131,7 +132,7 @@ class Node:
 
 def compose(config: NodeConfig) -> Node:
     """Build the embedded node. Raises BadRequest for what an installer can mend, RecipeMismatch for a wrong recipe."""
-    lock = _claim(config.data)
+    lock = _claim(data_folder(config))
     index, objects, bus = index_of(config), objects_of(config), bus_of(config)
     recipe, extractor = model_of(config)
     clock, clinical = SystemClock(), clinical_of(config)
@@ -175,8 +176,20 @@ def table_of_services(
 
 def index_of(config: NodeConfig) -> Index:
     """The node's index."""
-    config.data.mkdir(parents=True, exist_ok=True)
-    return SqlIndex(config.data / "index.sqlite")
+    path = data_folder(config) / "index.sqlite"
+    try:
+        return SqlIndex(path)
+    except DatabaseError as fault:
+        raise BadRequest(f"{path}: not the index of a node ({fault.args[0]}); give another `data`") from fault
+
+
+def data_folder(config: NodeConfig) -> Path:
+    """The node's folder, made if need be. Raises BadRequest where that fails."""
+    try:
+        config.data.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise BadRequest(f"{config.data}: no folder can be made there ({fault.strerror}); give another `data`") from None
+    return config.data
 
 
 def objects_of(config: NodeConfig) -> ObjectStore:
@@ -233,7 +246,6 @@ def _pacs(
 
 def _claim(folder: Path) -> Any:
     """One node per data folder. Raises BadRequest when another one runs."""
-    folder.mkdir(parents=True, exist_ok=True)
     lock = (folder / "node.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,8 @@ def load_config(path: Path) -> NodeConfig:
         raise BadRequest(
             f"{path}: no such configuration file; `prognode up --help` says how to make one"
         ) from None
+    except OSError as fault:
+        raise BadRequest(f"{path}: the configuration cannot be read ({fault.strerror}); give a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise BadRequest(f"{path}: not a TOML file ({fault})") from None
     return parse_config(document, path)
@@ -71,11 +75,33 @@ def parse_config(document: dict[str, Any], path: Path) -> NodeConfig:
         if isinstance(document.get(key), str):
             document[key] = path.parent / Path(document[key]).expanduser()
     try:
-        return NodeConfig.model_validate(document)
+        config = NodeConfig.model_validate(document)
     except ValidationError as fault:
-        first = fault.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadRequest(f"{path}: {where}: {first['msg']}") from None
+        raise BadRequest(f"{path}: {_sentence(fault)}") from None
+    for name, pattern in _patterns(config):
+        try:
+            re.compile(pattern)
+        except re.error as fault:
+            raise BadRequest(f"{path}: {name}: '{pattern}' is not a regular expression: {fault}") from None
+    return config
+
+
+def _sentence(fault: ValidationError) -> str:
+    """The first fault in words: unknown and missing keys by name, wrong values as the model says it."""
+    first = fault.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{where}: there is no such key; check its spelling, or take it out"
+    if first["type"] == "missing":
+        return f"{where}: this key is missing; add it"
+    return f"{where}: {first['msg']}"
+
+
+def _patterns(config: NodeConfig) -> Iterator[tuple[str, str]]:
+    for pattern in config.assembly.roi_name_patterns:
+        yield "assembly.roi_name_patterns", pattern
+    yield "preprocess.arterial_description", config.preprocess.arterial_description
+    yield "preprocess.venous_description", config.preprocess.venous_description
 
 
 def default_config() -> NodeConfig:

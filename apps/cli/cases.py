@@ -35,7 +35,7 @@ def open_index(path: Path | None) -> Index:
     from apps.compose import index_of
 
     config = node_config(path)
-    if not config.data.is_dir():
+    if not (config.data / "index.sqlite").is_file():
         raise BadRequest(
             f"{config.data}: no node has run here; start one with `prognode up` or name its --config"
         )

@@ -25,6 +25,10 @@ def parse_peer(text: str) -> tuple[str, str, int]:
         raise BadRequest(
             f"'{text}' is not an address; write AE@HOST:PORT, for example PROGNODE@localhost:11112"
         )
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise BadRequest(f"'{host}' cannot be a host name; write AE@HOST:PORT") from None
     return ae_title, host, int(port)
 
 

@@ -77,7 +77,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the results; it is emptied.")] = Path(
         "out/demo"
     ),
-    seed: Annotated[int, typer.Option(help="Seed of the synthetic patient.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic patient.")] = 1,
 ) -> None:
     """The main job on synthetic data: study in by C-STORE, structured report back in a PACS."""
     from apps.demo import run_demo

@@ -21,7 +21,7 @@ def _group() -> None:
 @app.command("study")
 def study(
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
-    seed: Annotated[int, typer.Option(help="Another seed is another patient.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed is another patient.")] = 1,
     slices: Annotated[int, typer.Option(min=12, help="Slices of each phase.")] = 120,
     matrix: Annotated[int, typer.Option(min=64, max=1024, help="Rows and columns.")] = 512,
 ) -> None:

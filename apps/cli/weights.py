@@ -54,7 +54,7 @@ def fetch_weights(
 
 @app.command("random")
 def random_weights(
-    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 1, out: OutOption = None
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the generator.")] = 1, out: OutOption = None
 ) -> None:
     """Make a stand-in with random weights: its features mean nothing."""
     from prognode.adapters.keras_weights import random_weights as draw

@@ -61,7 +61,9 @@ def _why_not(made: JSON) -> str:
 def _of_majority(planes: Sequence[ImagePlane]) -> tuple[ImagePlane, ...]:
     if not planes:
         return ()
-    normals = np.array([unit_normal(plane.row_cosines, plane.column_cosines) for plane in planes])
+    orientations = [(plane.row_cosines, plane.column_cosines) for plane in planes]
+    normal_of = {pair: unit_normal(*pair) for pair in set(orientations)}
+    normals = np.array([normal_of[pair] for pair in orientations])
     alike = np.abs(normals @ normals.T) > FOREIGN_ANGLE_COSINE
     chosen = alike[int(np.argmax(alike.sum(axis=1)))]
     return tuple(plane for plane, keep in zip(planes, chosen, strict=True) if keep)

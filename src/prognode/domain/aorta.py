@@ -86,8 +86,8 @@ def _body(image: Slice) -> Mask | None:
     columns = np.flatnonzero(body.any(axis=0))
     width = (columns[-1] - columns[0] + 1) * WORKING_PIXEL_MM
     filled = body.sum() * WORKING_PIXEL_MM**2
-    plausible = BODY_WIDTH_MM[0] <= width <= BODY_WIDTH_MM[1] and filled >= 0.3 * width**2 * 0.5
-    return np.asarray(ndimage.binary_fill_holes(body)) if plausible else None
+    plausible = BODY_WIDTH_MM[0] <= width <= BODY_WIDTH_MM[1] and filled >= 0.1 * width**2
+    return np.asarray(body) if plausible else None
 
 
 def _spine_mm(slices: Sequence[Slice]) -> tuple[float, float] | None:

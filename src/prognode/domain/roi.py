@@ -229,14 +229,20 @@ def extent_mm(roi: Roi) -> Vector:
 
 def check_size(roi: Roi) -> None:
     """Raise :class:`InvalidInput`: TUMOUR_SMALL under 5 mm longest diameter, TUMOUR_LARGE over 224 mm in x or y."""
-    longest = longest_diameter_mm(roi)
-    if longest < SMALLEST_MM:
+    if not _spans(roi, SMALLEST_MM) and (longest := longest_diameter_mm(roi)) < SMALLEST_MM:
         raise InvalidInput(
             Reason.TUMOUR_SMALL, f"The longest diameter is {longest:.1f} mm; at least 5 mm is needed."
         )
     widest = max(extent_mm(roi)[:2])
     if widest > LARGEST_MM:
         raise InvalidInput(Reason.TUMOUR_LARGE, f"The ROI is {widest:.1f} mm wide; the crop holds 224 mm.")
+
+
+def _spans(roi: Roi, length_mm: float) -> bool:
+    """Tell at once whether one side of a cross-section's box is that long, and so its diameter."""
+    return any(
+        np.ptp(np.concatenate(section.outlines), axis=0).max() >= length_mm for section in roi.sections
+    )
 
 
 # ---------------------------------------------------------------- on images

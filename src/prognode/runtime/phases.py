@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from prognode.domain.phase import ContrastTiming, SeriesHeader
 from prognode.ports import JSON, Instance
@@ -47,6 +48,7 @@ def _date(card: JSON) -> str:
     return str(card.get("acquisition_date") or card.get("series_date") or card.get("study_date") or "")
 
 
+@lru_cache(maxsize=4096)
 def _moment_s(date: str, time: str) -> float | None:
     """DICOM DA and TM as seconds; None when either is absent or makes no sense (PS3.5 6.2)."""
     head, _, fraction = re.split("[+-]", time, maxsplit=1)[0].strip().partition(".")
