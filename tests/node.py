@@ -53,7 +53,7 @@ from training.synthetic_dicom import file_bytes
 ROOT = Path(__file__).resolve().parents[1]
 SR_CLASSES = (Comprehensive3DSRStorage, ComprehensiveSRStorage, EnhancedSRStorage)
 STORED_CLASSES = (*SR_CLASSES, SecondaryCaptureImageStorage)
-PATIENCE_S = 90.0
+PATIENCE_S = 60.0
 
 # ---------------------------------------------------------------- the model
 
@@ -491,7 +491,8 @@ def prognode(*arguments: object) -> CommandResult:
     """Run a ``prognode`` command as the console script does, but in this process."""
     from apps.cli.main import main
 
-    out, errors, status = io.StringIO(), io.StringIO(), 0
+    out, errors = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    status = 0
     with _one_command, contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
         before, sys.argv = sys.argv, ["prognode", *map(str, arguments)]
         try:
@@ -500,7 +501,13 @@ def prognode(*arguments: object) -> CommandResult:
             status = end.code if isinstance(end.code, int) else int(end.code is not None)
         finally:
             sys.argv = before
-    return CommandResult(status, out.getvalue(), errors.getvalue())
+    return CommandResult(status, _written(out), _written(errors))
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    stream.seek(0)
+    return stream.read()
 
 
 # ---------------------------------------------------------------- reading reports

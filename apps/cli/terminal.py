@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from io import TextIOWrapper
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -26,10 +27,9 @@ def say(text: str, style: str | None = None) -> None:
 
 def write_json(document: dict[str, Any]) -> None:
     """UTF-8 whatever the terminal speaks; a file name that is no UTF-8 comes out as an escape."""
-    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
-    sys.stdout.buffer.flush()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def progress(*columns: ProgressColumn) -> Progress:

@@ -104,9 +104,7 @@ class Assembler:
             why = f"{type(error).__name__} while the study was assessed"
             self.index.report_problem(study_uid, "assessment-failed", why)
             self.index.save_assessment(None, study_uid, revision, [])
-            log.error(
-                "assessment-failed", case_id=case_id_of(study_uid), why=why, trace=frames_of(error)
-            )
+            log.error("assessment-failed", case_id=case_id_of(study_uid), why=why, trace=frames_of(error))
 
     def assess_study(self, study_uid: str, revision: int) -> None:
         """Assess one study as it is at ``revision`` and record what follows, state and facts together."""

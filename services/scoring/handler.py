@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 from pydicom import Dataset
 
@@ -44,6 +45,8 @@ from prognode.runtime.keys import crop_key, features_key, report_key
 from prognode.runtime.refusals import Refusal, refusal_report
 from prognode.runtime.studies import StudyReader
 from prognode.runtime.worker import Handler
+
+log = structlog.get_logger()
 
 DrawFigure = Callable[[Report, Mapping[Phase, NDArray[np.float32]]], NDArray[np.uint8]]
 """Draws a report as an RGB page, (height, width, 3)."""
@@ -183,6 +186,7 @@ class Scoring:
         )
         if drafted is None:
             # no image to pin the statement to: it goes out when one comes
+            log.warning("refused-without-image", case_id=case.case_id, reason=refusal.reason.value)
             self.index.save_outcome(
                 case.case_id,
                 str(case.input_digest),

@@ -81,6 +81,7 @@ Store = Callable[[str, str, str, bytes], int]
 
 Handlers = list[tuple[Any, Callable[..., Any]]]
 
+
 class Refused(Unavailable):
     """The peer answered, with a status that is no success."""
 

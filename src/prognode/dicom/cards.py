@@ -57,7 +57,8 @@ def card(dataset: Dataset) -> JSON:
     Always: the UIDs, ``modality``, ``series_description``, ``series_number``, ``instance_number``, dates and times,
     ``planes`` and ``problems``. CT images also: ``image_type`` (list), ``acquisition_*``, ``contrast_bolus_*``,
     ``body_part``, ``protocol_name``, ``slice_thickness`` (mm), and in ``planes`` one entry per frame; empty, with a
-    sentence in ``problems``, where position, orientation, spacing or matrix are missing or make no sense.
+    sentence in ``problems``, where position, orientation, spacing or matrix are missing or make no sense. Other images
+    with a position have their plane as well.
     """
     made: JSON = {key: text(dataset, keyword) for key, keyword in _TEXTS.items()}
     made["series_number"] = integer(dataset, "SeriesNumber")
@@ -65,6 +66,10 @@ def card(dataset: Dataset) -> JSON:
     made["planes"], made["problems"] = [], []
     if made["sop_class_uid"] in CT_IMAGES:
         _add_ct(made, dataset)
+    elif (
+        "ImagePositionPatient" in dataset
+    ):  # MR, PET: nothing is measured there, but a statement can be pinned to it
+        _add_plane(made, dataset, (dataset, dataset, dataset), frame=1)
     return made
 
 

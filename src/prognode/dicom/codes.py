@@ -87,16 +87,16 @@ ALGORITHM_VERSION = Code("111003", "DCM", "Algorithm Version")
 ALGORITHM_FAMILY = Code("111000", "DCM", "Algorithm Family")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 
-# numbers
+# numbers: a viewer writes the meaning and the value into one line over the image, so the meanings are short
 SIGNATURE = {
-    "arterial": _private("DLSIGA", "Arterial deep-learning signature"),
-    "venous": _private("DLSIGV", "Venous deep-learning signature"),
+    "arterial": _private("DLSIGA", "Arterial signature"),
+    "venous": _private("DLSIGV", "Venous signature"),
 }
-TOTAL_POINTS = _private("NPTS", "Nomogram total points")
+TOTAL_POINTS = _private("NPTS", "Nomogram total")
 LINEAR_PREDICTOR = _private("LP", "Linear predictor (log relative hazard)")
 CUTOFF = _private("RISKCUT", "Risk cutoff on the linear predictor")
 KI67 = Code("29593-1", "LN", "Cells.Ki-67 nuclear Ag/cells in Tissue by Immune stain")
-MODEL_DIAMETER = _private("DIAMODEL", "Longest diameter used by the model")
+MODEL_DIAMETER = _private("DIAMODEL", "Longest diameter (model)")
 LONG_AXIS = Code("103339001", "SCT", "Long axis")
 AREA = Code("42798000", "SCT", "Area")
 VOLUME = Code("118565006", "SCT", "Volume")
@@ -162,9 +162,12 @@ REASON_MEANING: dict[Reason, str] = {
 
 
 def overall_survival(months: int) -> Code:
-    """Concept of the predicted overall-survival probability at ``months``: 36 is OS36, 'Overall survival, 3 years'."""
-    when = f"{months // 12} years" if months % 12 == 0 else f"{months} months"
-    return _private(f"OS{months}", f"Predicted overall survival at {when}")
+    """Concept of the predicted overall-survival probability at ``months``: 36 is OS36, '3-year overall survival'.
+
+    That it is a prediction is said by the number's derivation, Estimated.
+    """
+    term = f"{months // 12}-year" if months % 12 == 0 else f"{months}-month"
+    return _private(f"OS{months}", f"{term} overall survival")
 
 
 def reason_code(reason: Reason) -> Code:

@@ -66,11 +66,12 @@ def sr_variants(report: Report, sources: Sources) -> list[bytes]:
 
 
 def series_description(report: Report) -> str:
-    """What a worklist shows; at most 64 characters. It carries the result, because viewers list it."""
-    words = [f"Prognosis: {result_words(report)}"]
-    if report.status == "preliminary":
-        words.append("preliminary")
-    words.append("research only")
+    """What a worklist shows; at most 64 characters. The result or the reason comes first: viewers cut the rest off."""
+    if report.reason is not None:
+        words = [f"Not evaluable: {report.reason.value}", "prognosis, research only"]
+    else:
+        preliminary = ["preliminary"] if report.status == "preliminary" else []
+        words = [f"Prognosis: {result_words(report)}", *preliminary, "research only"]
     if report.recipe.demonstration:
         words.append("DEMO")
     return " - ".join(words)

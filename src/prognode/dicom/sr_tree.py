@@ -17,6 +17,8 @@ from prognode.domain.report import PhaseFinding, Report, RoiReference, missing_w
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 MAX_OUTLINE_POINTS = 300
+CORNER = 0.05
+"""Where a statement about no place is pinned: this part of the image's width and height from its first pixel."""
 
 Sources = Mapping[str, Dataset]
 """Headers of the source images by SOP Instance UID."""
@@ -85,8 +87,6 @@ def _group(tracking: tuple[str, str], children: Sequence[Dataset]) -> Dataset:
         [
             sr.text(sr.HAS_OBS_CONTEXT, codes.TRACKING_IDENTIFIER, identifier),
             sr.uidref(sr.HAS_OBS_CONTEXT, codes.TRACKING_UID, unique),
-            sr.code(sr.CONTAINS, codes.FINDING, codes.NEUROENDOCRINE_TUMOR),
-            sr.code(sr.HAS_CONCEPT_MOD, codes.FINDING_SITE, codes.STOMACH),
             *children,
         ],
         template="1410",
@@ -111,6 +111,8 @@ def _phase_group(
     return _group(
         (label + _marks(report), unique),
         [
+            sr.code(sr.CONTAINS, codes.FINDING, codes.NEUROENDOCRINE_TUMOR),
+            sr.code(sr.HAS_CONCEPT_MOD, codes.FINDING_SITE, codes.STOMACH),
             _outline(finding, sources),
             *_roi_link(finding.roi),
             *numbers,
@@ -236,11 +238,15 @@ def sentences(report: Report) -> list[str]:
 
 
 def _not_evaluable_group(report: Report, sources: Sources) -> Dataset:
-    """A point in the middle of an image, the coded reason, and the words that a person needs."""
+    """A point near the corner of an image, the coded reason, and the words that a person needs.
+
+    It has no finding and no site: nothing was found, and a viewer prints the site where there are no numbers. The
+    point lies in air, because an arrow to a place in the body would be read as a finding.
+    """
     anchor = report.anchor
     if anchor is None or report.reason is None:
         raise ValueError("a report without prognosis needs a reason and an image as its anchor")
-    centre = np.array([[anchor.columns / 2, anchor.rows / 2]])
+    corner = CORNER * np.array([[anchor.columns, anchor.rows]])
     unique = tracking_uid(report.study_instance_uid, anchor.sop_instance_uid, 0)
     findings = [
         f"{finding.phase.capitalize()} phase: {finding.evidence}" for finding in by_reading_order(report)
@@ -248,7 +254,7 @@ def _not_evaluable_group(report: Report, sources: Sources) -> Dataset:
     return _group(
         (f"NOT EVALUABLE: {report.reason.value}" + _marks(report), unique),
         [
-            sr.scoord(codes.IMAGE_REGION, "POINT", centre, _plane_reference(anchor, sources)),
+            sr.scoord(codes.IMAGE_REGION, "POINT", corner, _plane_reference(anchor, sources)),
             sr.code(sr.CONTAINS, codes.STATUS, codes.STATUSES[report.status]),
             sr.code(sr.CONTAINS, codes.NOT_EVALUABLE, codes.reason_code(report.reason)),
             *_comments(report),

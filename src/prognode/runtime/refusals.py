@@ -64,12 +64,12 @@ def refusal_report(
 
 
 def anchor_image(instances: Sequence[Instance]) -> Instance | None:
-    """The image that a refusal is pinned to: of those with a position, the lowest UID; None if there is none.
+    """The image that a refusal is pinned to: of those with a position, CT first, the lowest UID; None if there is none.
 
     The choice must not depend on the order of arrival: the same inputs give the same bytes.
     """
     placed = [i for i in instances if not is_roi_object(i) and i.card.get("planes")]
-    return min(placed, key=lambda i: i.sop_instance_uid, default=None)
+    return min(placed, key=lambda i: (i.modality != "CT", i.sop_instance_uid), default=None)
 
 
 def _reference(instance: Instance) -> RoiReference:

@@ -68,7 +68,9 @@ class Worker:
         event = message.event
         if message.abandoned >= self.abandon_limit:
             self.bus.dead(self.group, message, f"the process died {message.abandoned} times in {self.group}")
-            log.error("set-aside", group=self.group, topic=event.topic, case_id=event.key, died=message.abandoned)
+            log.error(
+                "set-aside", group=self.group, topic=event.topic, case_id=event.key, died=message.abandoned
+            )
             return
         try:
             then = self.handlers[event.topic](event)
