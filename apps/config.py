@@ -63,7 +63,9 @@ def load_config(path: Path) -> NodeConfig:
             f"{path}: no such configuration file; `prognode up --help` says how to make one"
         ) from None
     except OSError as fault:
-        raise BadRequest(f"{path}: the configuration cannot be read ({fault.strerror}); give a TOML file") from None
+        raise BadRequest(
+            f"{path}: the configuration cannot be read ({fault.strerror}); give a TOML file"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise BadRequest(f"{path}: not a TOML file ({fault})") from None
     return parse_config(document, path)

@@ -1,10 +1,11 @@
 """Ingest: DCMTK storescu sends CT instances to the receiver and, in turns, to DCMTK storescp, on this machine.
 
-    python bench/bench_ingest.py [--instances 480] [--rounds 3]
+    python bench/bench_ingest.py [--instances 480] [--rounds 3] [--also CHECKOUT]
 
 Both receivers are processes of their own, both sides send without delay, every file has 512 x 512 pixels of 16 bits. The
 receiver checks, syncs object and index row, and then answers; storescp writes to the page cache, so it is a floor that
-promises less. Ratios within one run count; absolute times drift.
+promises less. ``documented`` is the receiver with ``fast_receive`` off, ``also`` the one of another checkout. Ratios within
+one run count; absolute times drift.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 
-TESTS = Path(__file__).parents[1] / "tests"
+ROOT = Path(__file__).parents[1]
+TESTS = ROOT / "tests"
 sys.path.insert(0, str(TESTS))
 
 import components  # noqa: E402 - the path is set above
@@ -68,14 +70,15 @@ def write_instance(path: Path, number: int, rng: np.random.Generator) -> Path:
 
 
 @contextmanager
-def receiver(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Our receiver alone; yields its process, whose first line of output is the port."""
-    script = TESTS / "embedded" / "receiver_process.py"
+def receiver(folder: Path, checkout: Path, *how: str) -> Iterator[subprocess.Popen[str]]:
+    """The receiver of a checkout alone; yields its process, whose first line of output is the port."""
+    script = checkout / "tests" / "embedded" / "receiver_process.py"
     with subprocess.Popen(
-        [sys.executable, str(script), str(folder)],
+        [sys.executable, str(script), str(folder), *how],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env={**os.environ, "PYTHONPATH": f"{checkout / 'src'}{os.pathsep}{checkout}"},
     ) as process:
         try:
             yield process
@@ -114,7 +117,9 @@ def send(port: int, files: list[Path], senders: int) -> float:
     return time.perf_counter() - begin
 
 
-def one_run(name: str, scratch: Path, files: list[Path], senders: int) -> tuple[float, float]:
+def one_run(
+    name: str, checkout: Path, scratch: Path, files: list[Path], senders: int
+) -> tuple[float, float]:
     """(wall s, CPU s) of one receiver taking all files into an empty folder."""
     folder = scratch / "received"
     folder.mkdir()
@@ -124,7 +129,7 @@ def one_run(name: str, scratch: Path, files: list[Path], senders: int) -> tuple[
             with storescp(folder, port) as process:
                 components.wait_until(lambda: components.listens(port), "storescp")
                 return send(port, files, senders), cpu_s(process)
-        with receiver(folder) as process:
+        with receiver(folder, checkout, name) as process:
             port = int(process.stdout.readline())
             before = cpu_s(process)
             return send(port, files, senders), cpu_s(process) - before
@@ -136,27 +141,44 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--instances", type=int, default=480)
     options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--also", type=Path, help="another checkout, whose receiver takes its turn as well")
     arguments = options.parse_args()
+    receivers = {"storescp": ROOT, "prognode": ROOT, "documented": ROOT}
+    if arguments.also:
+        receivers["also"] = arguments.also.resolve()
     with tempfile.TemporaryDirectory(prefix="prognode-bench-") as scratch:
         files = write_instances(Path(scratch) / "files", arguments.instances)
         megabytes = sum(file.stat().st_size for file in files) / 1e6
-        print(f"{len(files)} CT instances, {megabytes:.0f} MB, {arguments.rounds} rounds")
+        print(
+            f"{len(files)} CT instances, {megabytes:.0f} MB, {arguments.rounds} rounds, load {os.getloadavg()[0]:.1f}"
+        )
         print(
             f"{'receiver':10} {'senders':>7} {'MB/s':>6} {'ms/instance':>11} {'CPU s/GB':>8} {'wall ratio':>10}"
         )
         for senders in (1, 4):
             runs = [
-                {name: one_run(name, Path(scratch), files, senders) for name in ("storescp", "prognode")}
+                {
+                    name: one_run(name, checkout, Path(scratch), files, senders)
+                    for name, checkout in receivers.items()
+                }
                 for _ in range(arguments.rounds)
             ]
-            floor = statistics.median(run["storescp"][0] for run in runs)
-            for name in ("storescp", "prognode"):
-                wall = statistics.median(run[name][0] for run in runs)
-                cpu = statistics.median(run[name][1] for run in runs)
-                print(
-                    f"{name:10} {senders:7} {megabytes / wall:6.0f} {wall / len(files) * 1e3:11.2f} "
-                    f"{cpu / megabytes * 1e3:8.2f} {wall / floor:10.2f}"
-                )
+            report(runs, senders, len(files), megabytes)
+
+
+def report(
+    runs: list[dict[str, tuple[float, float]]], senders: int, instances: int, megabytes: float
+) -> None:
+    """Medians of each receiver, and its wall time as a multiple of storescp's."""
+    floor = statistics.median(run["storescp"][0] for run in runs)
+    for name in runs[0]:
+        wall = statistics.median(run[name][0] for run in runs)
+        cpu = statistics.median(run[name][1] for run in runs)
+        print(
+            f"{name:10} {senders:7} {megabytes / wall:6.0f} {wall / instances * 1e3:11.2f} "
+            f"{cpu / megabytes * 1e3:8.2f} {wall / floor:10.2f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

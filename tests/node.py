@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pydicom
 import raw_sender
@@ -71,7 +71,11 @@ MODEL_SOURCES = (
     "src/prognode/adapters/keras_weights.py",
     "src/prognode/adapters/onnx_extractor.py",
 )
-RECIPE_SOURCES = ("training/demonstration_recipe.py", "training/reference_cases.py", "src/prognode/domain/*.py")
+RECIPE_SOURCES = (
+    "training/demonstration_recipe.py",
+    "training/reference_cases.py",
+    "src/prognode/domain/*.py",
+)
 
 
 @cache
@@ -151,8 +155,9 @@ class ReceivingPacs:
             self._server.shutdown()
             self._server = None
 
-    def __enter__(self) -> ReceivingPacs:
-        return self.open()
+    def __enter__(self) -> Self:
+        self.open()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -171,7 +176,11 @@ class ReceivingPacs:
         dataset = event.dataset
         dataset.file_meta = event.file_meta
         self._datasets[uid] = dataset
-        self.received[uid].append(request.DataSet.getvalue())
+        data = request.DataSet.getvalue()
+        known = self.received[uid]
+        known.append(
+            next((one for one in known if one == data), data)
+        )  # figures are large: equal bytes are kept once
         self.order.append(uid)
         return 0x0000
 
@@ -186,7 +195,9 @@ class ReceivingPacs:
     def _of(self, modality: str, study_uid: str | None) -> list[Dataset]:
         found = [self._datasets[uid] for uid in dict.fromkeys(self.order)]
         return [
-            one for one in found if one.Modality == modality and study_uid in (None, str(one.StudyInstanceUID))
+            one
+            for one in found
+            if one.Modality == modality and study_uid in (None, str(one.StudyInstanceUID))
         ]
 
     def wait_reports(self, count: int = 1, study_uid: str | None = None) -> list[Dataset]:
@@ -213,12 +224,21 @@ def sent(item: Dataset) -> Sent:
 def send_over(port: int, items: Iterable[Dataset | Sent]) -> list[Answer | None]:
     """Send over one association; the answers."""
     objects = [item if isinstance(item, Sent) else sent(item) for item in items]
+    answers = [answer for _, answer in send_each(port, objects)]
+    assert len(answers) == len(objects), "the node rejected or ended the association"
+    return answers
+
+
+def send_each(port: int, objects: Sequence[Sent]) -> Iterator[tuple[Sent, Answer | None]]:
+    """Send over one association until all are sent or it ends; each object with its answer, None if that never came."""
     contexts = list(dict.fromkeys((each.sop_class, each.syntax) for each in objects))
     if not objects:
-        return []
+        return
     with _association(port, contexts) as opened:
-        assert opened.is_established, "the node rejected the association"
-        return [raw_sender.send(opened, each) for each in objects]
+        for each in objects:
+            if not opened.is_established:
+                return
+            yield each, raw_sender.send(opened, each)
 
 
 @contextlib.contextmanager
@@ -228,7 +248,11 @@ def _association(port: int, contexts: Sequence[tuple[str, str]]) -> Iterator[Ass
     for sop_class, syntax in contexts:
         ae.add_requested_context(sop_class, syntax)
     opened = ae.associate(
-        "127.0.0.1", port, ae_title="PROGNODE", max_pdu=131072, evt_handlers=[(evt.EVT_CONN_OPEN, send_at_once)]
+        "127.0.0.1",
+        port,
+        ae_title="PROGNODE",
+        max_pdu=131072,
+        evt_handlers=[(evt.EVT_CONN_OPEN, send_at_once)],
     )
     try:
         yield opened
@@ -268,7 +292,9 @@ class NodeFolder:
         dealt = list(items)
         parts = [dealt[number::associations] for number in range(associations)]
         with ThreadPoolExecutor(associations) as pool:
-            answers = [answer for some in pool.map(lambda part: send_over(self.port, part), parts) for answer in some]
+            answers = [
+                answer for some in pool.map(lambda part: send_over(self.port, part), parts) for answer in some
+            ]
         failed = [answer for answer in answers if answer is None or answer.status != 0]
         assert not failed, f"{len(failed)} of {len(dealt)} objects were not taken: {failed[0]}"
 
@@ -404,7 +430,9 @@ class NodeProcess(NodeFolder):
         self.start()
 
 
-def write_config(folder: Path, pacs: Sequence[ReceivingPacs | Mapping[str, Any]] = (), **overrides: Any) -> Path:
+def write_config(
+    folder: Path, pacs: Sequence[ReceivingPacs | Mapping[str, Any]] = (), **overrides: Any
+) -> Path:
     """``node.toml`` of a node in ``folder``: waits shortened for tests; a table in ``overrides`` replaces single keys."""
     model = test_model()
     document: dict[str, Any] = {
@@ -432,7 +460,9 @@ def _pacs_table(pacs: ReceivingPacs | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _toml(document: Mapping[str, Any]) -> str:
-    plain = {key: value for key, value in document.items() if not isinstance(value, Mapping) and key != "pacs"}
+    plain = {
+        key: value for key, value in document.items() if not isinstance(value, Mapping) and key != "pacs"
+    }
     parts = [_lines(plain)]
     parts += [f"[{key}]\n{_lines(value)}" for key, value in document.items() if isinstance(value, Mapping)]
     parts += [f"[[pacs]]\n{_lines(table)}" for table in document["pacs"]]
@@ -448,7 +478,9 @@ def node_here(
     folder: Path, pacs: Sequence[ReceivingPacs | Mapping[str, Any]] = (), **overrides: Any
 ) -> NodeHere:
     """Start a node in this process; the caller stops it."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))  # commands print to stdout
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.__stderr__)
+    )  # commands print to stdout
     path = write_config(folder, pacs, **overrides)
     return NodeHere(folder, path, load_config(path)).start()
 

@@ -1,8 +1,4 @@
-"""Writes docs/configuration.md from the settings themselves, so that the two cannot differ.
-
-python tools/settings_table.py            writes the page
-python tools/settings_table.py --print    prints it
-"""
+"""Writes docs/configuration.md from the settings themselves, so that the two cannot differ (``--print`` prints it)."""
 
 from __future__ import annotations
 

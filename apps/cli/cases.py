@@ -172,6 +172,8 @@ def choose(
     """Decide what the node may not guess: which series is which phase, which ROI is the tumour."""
     index = open_index(config)
     found = find_case(index, case)
+    if not (phase or roi):
+        raise BadRequest("nothing chosen; name at least one of --phase and --roi")
     choices = index.choices(found.case_id)
     phases = {**choices.get("phases", {}), **_pairs(phase)}
     rois = {**choices.get("rois", {}), **_pairs(roi)}
@@ -179,9 +181,22 @@ def choose(
         raise BadRequest(
             "a phase is arterial or venous; write --phase SERIES_UID=arterial, --roi venous=OBJECT_UID#NUMBER"
         )
+    _require_known(
+        index, found, {*_pairs(phase), *(name.rpartition("#")[0] for name in _pairs(roi).values())}
+    )
     index.save_choices(found.case_id, {"phases": phases, "rois": rois})
     index.touch(found.study_instance_uid)
     say(f"case {found.case_id}: {len(phases)} phase(s) and {len(rois)} ROI(s) chosen")
+
+
+def _require_known(index: Index, case: Case, uids: set[str]) -> None:
+    """Series and ROI objects that are chosen must be of the study. Raises BadRequest."""
+    instances = index.instances(case.study_instance_uid)
+    known = {uid for one in instances for uid in (one.series_instance_uid, one.sop_instance_uid)}
+    for uid in sorted(uids - known):
+        raise BadRequest(
+            f"'{uid}' is no series or ROI object of case {case.case_id}; `prognode case show` lists them"
+        )
 
 
 def _pairs(texts: list[str] | None) -> dict[str, str]:

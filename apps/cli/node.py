@@ -19,7 +19,11 @@ from prognode.errors import BadRequest
 
 
 def up(config: ConfigOption = None) -> None:
-    """Run the embedded node until it is told to stop (SIGTERM, Ctrl-C)."""
+    """Run the embedded node until it is told to stop (SIGTERM, Ctrl-C).
+
+    The configuration is a TOML file: data, recipe and extractor are paths; [receiver] has ae_title, host and port;
+    each [[pacs]] has name, ae_title, host and port. docs/routing.md shows whole ones.
+    """
     log_as_json()
     loaded = node_config(config)
     require_model(loaded)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -17,7 +17,7 @@ from pydicom import DataElement, Dataset, dcmread
 from pydicom.filewriter import correct_ambiguous_vr
 
 from prognode.dicom.cards import card
-from prognode.dicom.part10 import part10
+from prognode.dicom.part10 import file_head
 from prognode.dicom.structure import MalformedDataSet, PixelElement, check_structure
 from prognode.errors import Unavailable
 from prognode.ports import Clock, Index, Instance, ObjectStore, Registered
@@ -44,8 +44,8 @@ class StoreRequest:
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
-    data_set: bytes
-    """As encoded by the peer."""
+    data_set: bytes | Sequence[memoryview]
+    """As encoded by the peer: whole, or in pieces."""
     calling_ae: str = ""
     called_ae: str = ""
 
@@ -100,14 +100,15 @@ class StoreHandler:
         self._refuse_when_full()
         check_uid(request.sop_instance_uid, "SOP Instance UID of the command")
         check_uid(request.sop_class_uid, "SOP Class UID of the command")
-        pixels = _check_structure(request)
-        file = part10(
-            request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid, request.data_set
-        )
-        header = parse_header(file, request.sop_class_uid)
+        head = file_head(request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid)
+        pieces = [request.data_set] if isinstance(request.data_set, bytes) else request.data_set
+        file = b"".join((head, *pieces))
+        data_set = memoryview(file)[len(head) :]
+        pixels = _check_structure(data_set, request.transfer_syntax_uid)
+        header = parse_header(file, len(head), request.sop_class_uid, request.transfer_syntax_uid)
         who = identity(header, request.sop_class_uid, request.sop_instance_uid)
         check_pixels(header, pixels)
-        return self._keep(self._instance(request, header, who), who.patient_key, file)
+        return self._keep(self._instance(request, data_set, header, who), who.patient_key, file)
 
     def _refuse_when_full(self) -> None:
         limit = self._settings.watermark_recovery if self._full else self._settings.watermark
@@ -118,9 +119,11 @@ class StoreHandler:
         if full:
             raise Refusal(Status.OUT_OF_RESOURCES, "disk above its watermark, send again later")
 
-    def _instance(self, request: StoreRequest, header: Dataset, who: Identity) -> Instance:
+    def _instance(
+        self, request: StoreRequest, data_set: memoryview, header: Dataset, who: Identity
+    ) -> Instance:
         digest = hashlib.sha256(request.transfer_syntax_uid.encode() + b"\0")
-        digest.update(request.data_set)
+        digest.update(data_set)
         return Instance(
             sop_instance_uid=who.sop_instance_uid,
             sop_class_uid=who.sop_class_uid,
@@ -130,7 +133,7 @@ class StoreHandler:
             modality=who.modality,
             object_key=object_key(who.study_instance_uid, who.sop_instance_uid, digest.hexdigest()),
             sha256=digest.hexdigest(),
-            size_bytes=len(request.data_set),
+            size_bytes=len(data_set),
             received_at=self._clock.now(),
             card=card(header),
         )
@@ -193,9 +196,9 @@ def object_key(study_instance_uid: str, sop_instance_uid: str, sha256: str) -> s
     return f"instances/{study}/{sop}-{sha256[:32]}.dcm"
 
 
-def _check_structure(request: StoreRequest) -> PixelElement | None:
+def _check_structure(data_set: memoryview, transfer_syntax_uid: str) -> PixelElement | None:
     try:
-        return check_structure(request.data_set, request.transfer_syntax_uid)
+        return check_structure(data_set, transfer_syntax_uid)
     except MalformedDataSet as fault:
         raise Refusal(Status.CANNOT_UNDERSTAND, str(fault)) from fault
 

@@ -16,9 +16,9 @@ from enum import IntEnum
 from typing import Any
 
 from pydicom import Dataset
-from pydicom.filereader import read_partial
+from pydicom.filereader import read_dataset
 
-from prognode.dicom.structure import PixelElement
+from prognode.dicom.structure import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE, PixelElement, inflate
 
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -38,6 +38,7 @@ class Status(IntEnum):
 
     SUCCESS = 0x0000
     PROCESSING_FAILURE = 0x0110
+    SOP_CLASS_NOT_SUPPORTED = 0x0122  # not the class that the presentation context was negotiated for
     DUPLICATE_INSTANCE = 0x0111  # the instance is here with other content
     OUT_OF_RESOURCES = 0xA700
     DATA_SET_MISMATCH = 0xA900  # data set and SOP class or command do not agree
@@ -69,11 +70,23 @@ class Identity:
     """Digest of the Patient ID; see :func:`patient_key`."""
 
 
-def parse_header(file: bytes, sop_class_uid: str) -> Dataset:
-    """The header of a DICOM file, up to pixels, contours or frames. Raises Refusal when it cannot be read."""
+def parse_header(file: bytes, begin: int, sop_class_uid: str, transfer_syntax_uid: str) -> Dataset:
+    """The header of the data set that begins at ``begin`` of a file, up to pixels, contours or frames.
+
+    Raises Refusal when it cannot be read.
+    """
     end = _HEADER_ENDS.get(sop_class_uid, _PIXEL_DATA)
+    encoded = io.BytesIO(file)
+    encoded.seek(begin)
     try:
-        return read_partial(io.BytesIO(file), stop_when=lambda tag, _vr, _length: tag >= end)
+        if transfer_syntax_uid == DEFLATED:
+            encoded = io.BytesIO(inflate(memoryview(file)[begin:]))
+        return read_dataset(
+            encoded,
+            is_implicit_VR=transfer_syntax_uid == IMPLICIT_LITTLE,
+            is_little_endian=transfer_syntax_uid != EXPLICIT_BIG,
+            stop_when=lambda tag, _vr, _length: tag >= end,
+        )
     except (ValueError, TypeError, KeyError, EOFError, OSError, struct.error, NotImplementedError) as error:
         raise Refusal(Status.CANNOT_UNDERSTAND, "the data set cannot be parsed") from error
 

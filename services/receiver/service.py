@@ -7,6 +7,7 @@ thread, so stores of several associations run beside each other. Data sets are h
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -16,10 +17,12 @@ import structlog
 from pydicom import Dataset
 from pydicom.uid import UID, AllTransferSyntaxes
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
+from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.presentation import PresentationContext
 
 from prognode.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from services.receiver import fast_receive
 from services.receiver.handler import StoreAnswer, StoreHandler, StoreRequest
 from services.receiver.header import Status
 from services.receiver.settings import ReceiverSettings
@@ -49,6 +52,7 @@ class Receiver:
         self._ae = _application_entity(settings)
         self._server: Any = None
         self._stores_in_hand = _Count()
+        self._fast = settings.fast_receive and fast_receive.is_supported()
 
     @property
     def port(self) -> int:
@@ -60,7 +64,7 @@ class Receiver:
         # its log handlers format every message, and quote data sets
         _config.LOG_HANDLER_LEVEL = "none"
         handlers = [
-            (evt.EVT_CONN_OPEN, _send_without_delay),
+            (evt.EVT_CONN_OPEN, self._on_connection),
             (evt.EVT_C_ECHO, lambda _event: 0x0000),
             (evt.EVT_C_STORE, self._on_store),
             *self._extra_handlers,
@@ -71,7 +75,12 @@ class Receiver:
             evt_handlers=handlers,
             contexts=_supported_contexts(self._settings),
         )
-        log.info("receiver-listening", ae_title=self._settings.ae_title, port=self.port)
+        log.info(
+            "receiver-listening",
+            ae_title=self._settings.ae_title,
+            port=self.port,
+            fast_receive=self._fast,
+        )
 
     def stop(self, grace_s: float = 5.0) -> None:
         """Let the handler finish the stores in hand, for at most ``grace_s``, then end every association.
@@ -84,13 +93,36 @@ class Receiver:
         self._ae.shutdown()
         self._server = None
 
+    def _on_connection(self, event: Event) -> None:
+        _prepare(event.assoc.dul.socket.socket, self._settings.network_timeout_s)
+        if self._fast:
+            fast_receive.install(event.assoc, self._take)
+
+    def _take(self, association: Association, store: fast_receive.Store) -> tuple[int, str]:
+        answer = self._store(association, store)
+        return int(answer.status), answer.comment
+
     def _on_store(self, event: Event) -> Dataset:
+        command = event.request
+        store = fast_receive.Store(
+            sop_class_uid=str(command.AffectedSOPClassUID),
+            sop_instance_uid=str(command.AffectedSOPInstanceUID),
+            context_id=event.context.context_id,
+            data_set=command.DataSet.getvalue(),
+        )
+        return _response(self._store(event.assoc, store))
+
+    def _store(self, association: Association, store: fast_receive.Store) -> StoreAnswer:
         with self._stores_in_hand:
             try:
-                answer = self._handler.store(_request(event))
+                context = association._accepted_cx[store.context_id]
+                if context.abstract_syntax != store.sop_class_uid:
+                    return StoreAnswer(
+                        Status.SOP_CLASS_NOT_SUPPORTED, "not the SOP class of the presentation context"
+                    )
+                return self._handler.store(_request(association, str(context.transfer_syntax[0]), store))
             except Exception as error:  # noqa: BLE001 - the peer gets an answer even from a bug, and other peers go on
-                answer = _failure(error)
-        return _response(answer)
+                return _failure(error)
 
 
 class _Count:
@@ -157,21 +189,27 @@ def storage_classes(settings: ReceiverSettings) -> tuple[str, ...]:
     return settings.sop_classes or tuple(str(each.abstract_syntax) for each in AllStoragePresentationContexts)
 
 
-def _send_without_delay(event: Event) -> None:
-    """Send each answer at once: with Nagle's algorithm on, DCMTK and Orthanc wait 40 ms for it."""
-    connection = event.assoc.dul.socket.socket
+def _prepare(connection: socket.socket, timeout_s: float) -> None:
+    """Send each answer at once, and let no peer hold an association by stopping in the middle of a PDU.
+
+    With Nagle's algorithm on, DCMTK and Orthanc wait 40 ms for each answer. pynetdicom's own timeout does not end a read
+    that has begun.
+    """
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    seconds, rest = divmod(timeout_s, 1)
+    limit = struct.pack("@ll", int(seconds), int(rest * 1e6))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
-def _request(event: Event) -> StoreRequest:
-    command = event.request
+def _request(association: Association, transfer_syntax: str, store: fast_receive.Store) -> StoreRequest:
     return StoreRequest(
-        sop_class_uid=str(command.AffectedSOPClassUID),
-        sop_instance_uid=str(command.AffectedSOPInstanceUID),
-        transfer_syntax_uid=str(event.context.transfer_syntax),
-        data_set=command.DataSet.getvalue(),
-        calling_ae=event.assoc.requestor.ae_title.strip(),
-        called_ae=event.assoc.acceptor.ae_title.strip(),
+        sop_class_uid=store.sop_class_uid,
+        sop_instance_uid=store.sop_instance_uid,
+        transfer_syntax_uid=transfer_syntax,
+        data_set=store.data_set,
+        calling_ae=association.requestor.ae_title.strip(),
+        called_ae=association.acceptor.ae_title.strip(),
     )
 
 

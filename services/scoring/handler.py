@@ -165,7 +165,6 @@ class Scoring:
             input_digest=str(case.input_digest),
             covariates_digest=_covariates_digest(prognosis.covariates),
             content_datetime=max(archive.accepted_at, str(clinical.get("set_at", ""))),
-            predecessor_uid=_predecessor(case),
             remarks=archive.remarks,
         )
 
@@ -181,9 +180,7 @@ class Scoring:
     def _refuse(self, case: Case, refusal: Refusal, more: JSON | None = None) -> Sequence[Event]:
         """``more``: what the outcome keeps, so that other covariates can still give a result."""
         instances = self.index.instances(case.study_instance_uid)
-        drafted = refusal_report(
-            case, refusal, instances, self.recipe.identity, (RESEARCH_NOTICE,), _predecessor(case)
-        )
+        drafted = refusal_report(case, refusal, instances, self.recipe.identity, (RESEARCH_NOTICE,))
         if drafted is None:
             # no image to pin the statement to: it goes out when one comes
             log.warning("refused-without-image", case_id=case.case_id, reason=refusal.reason.value)
@@ -209,13 +206,13 @@ class Scoring:
         uid = report_uid(report)
         json_key = report_key(case.case_id, uid, "json")
         if not self.objects.exists(json_key):
-            self._store(case.case_id, report, sources, json_key)
+            self._store(case.case_id, replace(report, predecessor_uid=_predecessor(case, uid)), sources, json_key)
         stored = json.loads(self.objects.get(json_key))
-        keys = stored["object_keys"]
+        keys, before = stored["object_keys"], stored["report"]["predecessor_uid"]
         outcome = {
             "status": report.status,
             "input_digest": case.input_digest,
-            "sr": {"sop_instance_uid": uid, "json_key": json_key, "object_keys": keys},
+            "sr": {"sop_instance_uid": uid, "json_key": json_key, "object_keys": keys, "predecessor_uid": before},
             **more,
         }
         if not self.index.save_outcome(case.case_id, str(case.input_digest), state, outcome):
@@ -299,6 +296,10 @@ def _covariates_digest(known: Covariates) -> str:
     )
 
 
-def _predecessor(case: Case) -> str | None:
+def _predecessor(case: Case, uid: str) -> str | None:
+    """What the report ``uid`` supersedes: the case's report, or if it is that very report, what that one superseded."""
     sr = case.outcome.get("sr")
-    return str(sr["sop_instance_uid"]) if sr else None
+    if sr is None:
+        return None
+    named = sr["predecessor_uid"] if sr["sop_instance_uid"] == uid else sr["sop_instance_uid"]
+    return str(named) if named else None

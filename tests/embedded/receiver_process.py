@@ -1,4 +1,7 @@
-"""The receiver alone, as a process that a test can kill: ``python receiver_process.py FOLDER``; prints its port."""
+"""The receiver alone, as a process that a test can kill; prints its port.
+
+``python receiver_process.py FOLDER [documented]``: with ``documented`` it receives by pynetdicom's documented interface.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ from services.receiver.service import Receiver
 from services.receiver.settings import ReceiverSettings
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, *how: str) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    settings = ReceiverSettings(host="127.0.0.1", port=0)
+    settings = ReceiverSettings(host="127.0.0.1", port=0, fast_receive="documented" not in how)
     objects, index = FolderStore(folder / "objects"), SqlIndex(folder / "index.db")
     receiver = Receiver(settings, StoreHandler(objects, index, SystemClock(), settings))
     receiver.start()
@@ -27,4 +30,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

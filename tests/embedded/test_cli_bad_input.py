@@ -37,7 +37,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def places(tmp_path: Path, study: Path) -> dict[str, Path]:
     """Things that are not what a command asks for."""
-    image = sorted(study.iterdir())[0].read_bytes()
+    image = min(study.iterdir()).read_bytes()
     contents = {
         "text/notes.txt": b"not an image",
         "garbage/g.dcm": b"\0" * 128 + b"DICM" + bytes(range(256)) * 4,
@@ -90,7 +90,9 @@ def test_a_folder_without_a_usable_object_is_named(places, command, folder, said
 def test_nothing_is_sent_from_a_folder_without_dicom(places, free_port, folder, said):
     """``send`` says what is wrong with the folder before it asks whether the peer is there."""
     result = prognode(*words(places, "send", folder, "--to", f"PEER@127.0.0.1:{free_port}"))
-    require_sentence(result, said.replace(": not", " is not") if "notes" in said else said.removeprefix("not "))
+    require_sentence(
+        result, said.replace(": not", " is not") if "notes" in said else said.removeprefix("not ")
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,10 @@ def test_a_folder_is_no_configuration(places):
         (("recipe", "verify", "@other.json", "--extractor", "#extractor"), "schema"),
         (("recipe", "verify", "#recipe", "--extractor", "@words.onnx"), "not an ONNX model"),
         (("recipe", "verify", "#recipe"), "resnet50.onnx"),
-        (("recipe", "demonstration", "--out", "@half.json/x", "--extractor", "#extractor"), "cannot be written"),
+        (
+            ("recipe", "demonstration", "--out", "@half.json/x", "--extractor", "#extractor"),
+            "cannot be written",
+        ),
         (("weights", "import", "@absent"), "weights fetch"),
         (("weights", "import", "@empty"), "a folder"),
         (("weights", "import", "@half.json"), "MD5"),
@@ -191,7 +196,13 @@ def test_a_data_folder_that_is_none_is_named(places, data):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("nosuch",), ("synth", "study", "--out", "x", "--slices", "3"), ("inspect",), ("weights", "random", "--seed", "-1")]
+    "arguments",
+    [
+        ("nosuch",),
+        ("synth", "study", "--out", "x", "--slices", "3"),
+        ("inspect",),
+        ("weights", "random", "--seed", "-1"),
+    ],
 )
 def test_wrong_usage_ends_with_status_two(arguments):
     """An unknown command, a missing argument, a number out of range."""
@@ -217,5 +228,7 @@ def test_help_loads_no_network_and_no_images(tmp_path):
         "print([name for name in ('pynetdicom', 'pydicom', 'onnxruntime', 'matplotlib', 'SimpleITK', 'sqlalchemy',"
         " 'structlog') if name in sys.modules])"
     )
-    ended = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
     assert ended.stdout.strip() == "[]"

@@ -143,14 +143,18 @@ def test_the_case_starts_with_the_last_slice_that_it_needs(
     node.settle()
     waits = node.show(study.study_uid)
     assert waits["state"] == "waiting"
-    assert [wait["sop_instance_uid"] for wait in waits["assessment"]["waiting_for"]] == [needed.SOPInstanceUID]
+    assert [wait["sop_instance_uid"] for wait in waits["assessment"]["waiting_for"]] == [
+        needed.SOPInstanceUID
+    ]
     node.send([unneeded])
     node.settle()
     assert node.show(study.study_uid)["state"] == "waiting"
     assert pacs.reports(study.study_uid) == []
     node.send([needed])
     assert len(pacs.wait_reports(1, study.study_uid)) == 1
-    needs = {uid for need in node.show(study.study_uid)["assessment"]["needs"] for uid in need["sop_instance_uids"]}
+    needs = {
+        uid for need in node.show(study.study_uid)["assessment"]["needs"] for uid in need["sop_instance_uids"]
+    }
     assert needed.SOPInstanceUID in needs
     assert unneeded.SOPInstanceUID not in needs
 
@@ -175,7 +179,9 @@ def as_another_series(images: list[Dataset], word: str, sop_class: str = "", **c
     for image in images:
         copy = deepcopy(image)
         copy.SeriesInstanceUID = seeded_uid(7, word, str(image.SeriesInstanceUID))
-        copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = seeded_uid(7, word, str(image.SOPInstanceUID))
+        copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = seeded_uid(
+            7, word, str(image.SOPInstanceUID)
+        )
         if sop_class:
             copy.SOPClassUID = copy.file_meta.MediaStorageSOPClassUID = sop_class
         for keyword, value in changes.items():
@@ -195,7 +201,11 @@ def test_late_unrelated_series_start_nothing(node: NodeHere, pacs: ReceivingPacs
     node.send(study.instances)
     node.settle()
     after = node.case(study.study_uid)
-    assert (after.state, after.input_digest, after.outcome) == (before.state, before.input_digest, before.outcome)
+    assert (after.state, after.input_digest, after.outcome) == (
+        before.state,
+        before.input_digest,
+        before.outcome,
+    )
     assert len(pacs.received[report.SOPInstanceUID]) == 1
     assert len(pacs.reports(study.study_uid)) == 1
 

@@ -66,7 +66,9 @@ def test_a_chosen_phase_ends_a_contradiction(node: NodeHere, pacs: ReceivingPacs
     refusal = refused(node, pacs, study, "phase-conflict")
     first, second = study.series_uid("arterial"), study.series_uid("venous")
     arterial, venous = (second, first) if swapped else (first, second)
-    result = node.case_command("choose", study.study_uid, "--phase", f"{arterial}=arterial", "--phase", f"{venous}=venous")
+    result = node.case_command(
+        "choose", study.study_uid, "--phase", f"{arterial}=arterial", "--phase", f"{venous}=venous"
+    )
     assert result.status == 0, result.errors
     report = healed(node, pacs, study, refusal)
     assert phases_of(node, report) == {"arterial": arterial, "venous": venous}
@@ -77,19 +79,28 @@ def test_a_chosen_roi_ends_the_doubt_between_several(node: NodeHere, pacs: Recei
     study = small_study(seed=next(_seeds), further_rois=("Tumour 2",))
     refusal = refused(node, pacs, study, "roi-several")
     arterial, venous = (contours.SOPInstanceUID for contours in study.contours)
-    node.case_command("choose", study.study_uid, "--roi", f"arterial={arterial}#1", "--roi", f"venous={venous}#1")
+    node.case_command(
+        "choose", study.study_uid, "--roi", f"arterial={arterial}#1", "--roi", f"venous={venous}#1"
+    )
     report = healed(node, pacs, study, refusal)
     assert phases_of(node, report)["arterial"] == study.series_uid("arterial")
-    rois = {f["phase"]: (f["roi"]["sop_instance_uid"], f["roi"]["number"]) for f in stored_report(node, report.SOPInstanceUID)["findings"]}
+    rois = {
+        f["phase"]: (f["roi"]["sop_instance_uid"], f["roi"]["number"])
+        for f in stored_report(node, report.SOPInstanceUID)["findings"]
+    }
     assert rois == {"arterial": (arterial, 1), "venous": (venous, 1)}
 
 
 def test_a_chosen_roi_needs_no_name_that_the_rules_know(node: NodeHere, pacs: ReceivingPacs):
     """No ROI matches the rules; the operator says which two are the tumour."""
-    study = small_study(seed=next(_seeds), arterial_roi_name="A", venous_roi_name="V", venous_contour="RTSTRUCT")
+    study = small_study(
+        seed=next(_seeds), arterial_roi_name="A", venous_roi_name="V", venous_contour="RTSTRUCT"
+    )
     refusal = refused(node, pacs, study, "roi-none")
     arterial, venous = (contours.SOPInstanceUID for contours in study.contours)
-    node.case_command("choose", study.study_uid, "--roi", f"arterial={arterial}#1", "--roi", f"venous={venous}#1")
+    node.case_command(
+        "choose", study.study_uid, "--roi", f"arterial={arterial}#1", "--roi", f"venous={venous}#1"
+    )
     healed(node, pacs, study, refusal)
 
 
@@ -100,7 +111,9 @@ def test_a_phase_chosen_for_a_scored_case_gives_a_new_report(node: NodeHere, pac
     (first,) = pacs.wait_reports(1, study.study_uid)
     node.settle()
     arterial, venous = study.series_uid("venous"), study.series_uid("arterial")
-    node.case_command("choose", study.study_uid, "--phase", f"{arterial}=arterial", "--phase", f"{venous}=venous")
+    node.case_command(
+        "choose", study.study_uid, "--phase", f"{arterial}=arterial", "--phase", f"{venous}=venous"
+    )
     report = healed(node, pacs, study, first)
     assert phases_of(node, report) == {"arterial": arterial, "venous": venous}
 

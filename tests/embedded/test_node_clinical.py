@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, pairwise
 
 import pytest
 from components import wait_until
@@ -67,7 +67,9 @@ def test_values_set_by_hand_give_a_final_report(node: NodeHere, pacs: ReceivingP
     assert said_of(final)["status"] == "final"
     assert final.PreliminaryFlag == "FINAL"
     assert_supersedes(final, first)
-    assert node.wait_state(study.study_uid, "reported").outcome["sr"]["sop_instance_uid"] == final.SOPInstanceUID
+    assert (
+        node.wait_state(study.study_uid, "reported").outcome["sr"]["sop_instance_uid"] == final.SOPInstanceUID
+    )
 
 
 def test_the_same_values_again_give_nothing_new(node: NodeHere, pacs: ReceivingPacs, study):
@@ -160,10 +162,17 @@ def test_a_value_outside_the_recipe_s_range_is_refused_and_can_be_corrected(
         node.case_command("set-clinical", study.study_uid, "--diameter-mm", wrong)
         wait_until(lambda wrong=wrong: says_of_last(pacs, study, wrong), f"the refusal of {wrong} mm")
         node.settle()
-    node.case_command("set-clinical", study.study_uid, "--diameter-mm", "40", "--ki67", "5", "--m-stage", "M0")
+    node.case_command(
+        "set-clinical", study.study_uid, "--diameter-mm", "40", "--ki67", "5", "--m-stage", "M0"
+    )
     reports = pacs.wait_reports(4, study.study_uid)
-    assert [said_of(one)["status"] for one in reports] == ["preliminary", "not-evaluable", "not-evaluable", "final"]
-    for earlier, later in zip(reports, reports[1:], strict=False):
+    assert [said_of(one)["status"] for one in reports] == [
+        "preliminary",
+        "not-evaluable",
+        "not-evaluable",
+        "final",
+    ]
+    for earlier, later in pairwise(reports):
         assert_supersedes(later, earlier)
     assert said_of(reports[1])["reason"] == "covariate-range"
 

@@ -69,7 +69,9 @@ def with_contours(study: SyntheticStudy, change: Callable[[Dataset], None]) -> l
 
 
 def no_match() -> list[Dataset]:
-    return list(made(arterial_roi_name="Liver", venous_roi_name="Spleen", venous_contour="RTSTRUCT").instances)
+    return list(
+        made(arterial_roi_name="Liver", venous_roi_name="Spleen", venous_contour="RTSTRUCT").instances
+    )
 
 
 def several() -> list[Dataset]:
@@ -130,7 +132,9 @@ def beside_the_images() -> list[Dataset]:
     def move(contours: Dataset) -> None:
         for item in contours.ROIContourSequence:
             for contour in item.ContourSequence:
-                points = np.array(contour.ContourData, dtype=float).reshape(-1, 3) + (500.0, 0.0, 0.0)
+                points = np.array(contour.ContourData, dtype=float).reshape(-1, 3) + np.array(
+                    [500.0, 0.0, 0.0]
+                )
                 contour.ContourData = [f"{value:.3f}" for value in points.ravel()]
 
     return with_contours(made(venous_contour="RTSTRUCT"), move)
@@ -144,7 +148,9 @@ def above_the_images() -> list[Dataset]:
         for item in contours.ROIContourSequence:
             for contour in item.ContourSequence:
                 del contour.ContourImageSequence
-                points = np.array(contour.ContourData, dtype=float).reshape(-1, 3) + (0.0, 0.0, 500.0)
+                points = np.array(contour.ContourData, dtype=float).reshape(-1, 3) + np.array(
+                    [0.0, 0.0, 500.0]
+                )
                 contour.ContourData = [f"{value:.3f}" for value in points.ravel()]
 
     return with_contours(made(venous_contour="RTSTRUCT"), move)
@@ -172,9 +178,7 @@ def small_tumour() -> list[Dataset]:
 
 
 def large_tumour() -> list[Dataset]:
-    return list(
-        made(tumour_semi_axes_mm=(116.0, 17.0, 16.0), tumour_centre_mm=(0.0, -12.0, 11.3)).instances
-    )
+    return list(made(tumour_semi_axes_mm=(116.0, 17.0, 16.0), tumour_centre_mm=(0.0, -12.0, 11.3)).instances)
 
 
 def contradictory() -> list[Dataset]:

@@ -88,17 +88,13 @@ def test_a_replay_after_a_restart_gives_the_same_bytes(
 def test_a_report_computed_anew_from_the_stored_images_has_the_same_bytes(
     node: NodeHere, pacs: ReceivingPacs, study: SyntheticStudy
 ):
-    """Crops, features and reports are lost; the replay computes them again: same UID, and the same bytes but for the
-    report that it supersedes, which is now itself unknown.
-    """
+    """Crops, features and reports are lost; the replay computes them again: same UID, same bytes, same predecessor."""
     without_reports(node)
     report = replayed(node, pacs, study)
     assert node.case(study.study_uid).outcome["sr"]["sop_instance_uid"] == report.SOPInstanceUID
 
 
-def test_another_node_gives_the_same_identities(
-    tmp_path: Path, pacs: ReceivingPacs, study: SyntheticStudy
-):
+def test_another_node_gives_the_same_identities(tmp_path: Path, pacs: ReceivingPacs, study: SyntheticStudy):
     """A second node, fed with the same study in another order, makes the same UIDs and numbers.
 
     Only the moment of acceptance differs, which the report gives as its date and time.
@@ -110,7 +106,15 @@ def test_another_node_gives_the_same_identities(
     differing = {element.keyword for element in first if second.get(element.tag) != element}
     assert second.SOPInstanceUID == first.SOPInstanceUID
     assert second.SeriesInstanceUID == first.SeriesInstanceUID
-    assert differing <= {"ContentDate", "ContentTime", "SeriesDate", "SeriesTime", "InstanceCreationDate", "InstanceCreationTime", "ContentSequence"}
+    assert differing <= {
+        "ContentDate",
+        "ContentTime",
+        "SeriesDate",
+        "SeriesTime",
+        "InstanceCreationDate",
+        "InstanceCreationTime",
+        "ContentSequence",
+    }
 
 
 def test_score_offline_gives_what_the_node_gave(
@@ -119,7 +123,14 @@ def test_score_offline_gives_what_the_node_gave(
     """``prognode score`` on the study's folder with the same covariates: the report of the node, number for number."""
     write_study(study, tmp_path / "study")
     result = prognode(
-        "score", tmp_path / "study", "--clinical", "ki67=35,m_stage=M0", "--out", tmp_path / "out", "--config", node.config_path
+        "score",
+        tmp_path / "study",
+        "--clinical",
+        "ki67=35,m_stage=M0",
+        "--out",
+        tmp_path / "out",
+        "--config",
+        node.config_path,
     )
     assert result.status == 0, result.errors
     offline = json.loads((tmp_path / "out" / "report.json").read_text())

@@ -28,6 +28,10 @@ from training.synthetic_study import SyntheticStudy
 
 pytestmark = [pytest.mark.component, pytest.mark.timeout(900)]
 
+LINES_SHOWN = 5
+"""The viewer writes the first five numbers of a group."""
+OFFER_TO_MEASURE = "continue tracking measurements"
+"""Asked where the viewer could turn a region into a measurement of its own, such as Hounsfield units at a point."""
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "out" / "ohif"
 
 
@@ -84,6 +88,7 @@ def test_report_shows_the_outline_and_both_survival_figures(
         assert seat.uncaught == []
         assert len(seat.outlines()) == 1
         assert len(seat.outlines()[0]) > 20
+        assert len(lines) == LINES_SHOWN, lines
     assert report.prognosis is not None
     for months, probability in report.prognosis.survival:
         figure = re.compile(rf"\b{months // 12}[ -]years?\b.*: {100 * probability:.2f} %$")
@@ -99,14 +104,17 @@ def largest_slice_number(study: SyntheticStudy) -> int:
 
 
 def test_report_of_a_case_that_cannot_be_evaluated_opens_clean(room: ReadingRoom) -> None:
-    """A report without any number opens, and the viewer says that the case is not evaluable."""
+    """A report without any number opens; the list gives the reason, and nothing on the image reads as a finding."""
     study = small_study(seed=33)
     report = report_on(study, "not-evaluable")
     with reader(room.browser, room.site_url) as seat:
         opened(room, seat, study, report, sr_variants(report, sources_of(study))[0])
         assert not seat.crashed
         assert seat.uncaught == []
-        assert "not evaluable" in seat.text()
+        assert report.reason is not None
+        assert f"Not evaluable: {report.reason.value}" in seat.text()
+        assert seat.lines_in_image() == []
+        assert OFFER_TO_MEASURE not in seat.text()
 
 
 def test_report_without_outlines_is_noticed_as_a_crash(room: ReadingRoom) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import components
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 SOFTWARE_RENDERING = (
     "--no-sandbox",
@@ -19,7 +19,8 @@ SOFTWARE_RENDERING = (
     "--disable-background-networking",
     "--disable-dev-shm-usage",
 )
-SCREEN = {"width": 1920, "height": 1080}
+SCREEN: ViewportSize = {"width": 1400, "height": 900}
+"""A laptop's window: what fits here fits a reading room's monitor."""
 LIMIT_MS = 120_000.0
 """For each wait: software rendering on two busy cores is slow."""
 SETTLE_MS = 1500.0

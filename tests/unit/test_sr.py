@@ -107,10 +107,11 @@ def test_the_same_report_gives_the_same_bytes():
 
 
 def test_the_first_numbers_are_the_ones_a_reader_wants():
-    """A viewer shows five numbers: 3- and 5-year survival in percent, points, venous signature, Ki-67."""
+    """A viewer shows five numbers: 3- and 5-year survival in percent, points, venous signature, diameter."""
     numbers = [item for item in _groups(_sr())[0].ContentSequence if item.ValueType == "NUM"][:5]
     names = [item.ConceptNameCodeSequence[0].CodeValue for item in numbers]
-    assert names == ["OS36", "OS60", "NPTS", "DLSIGV", "29593-1"]
+    assert names == ["OS36", "OS60", "NPTS", "DLSIGV", "DIAMODEL"]
+    assert all(len(item.ConceptNameCodeSequence[0].CodeMeaning) <= 24 for item in numbers)
     measured = numbers[0].MeasuredValueSequence[0]
     assert measured.MeasurementUnitsCodeSequence[0].CodeValue == "%"
     expected = 100 * sample_report().prognosis.survival[0][1]
@@ -129,7 +130,8 @@ def test_highdicom_reads_two_planar_groups_with_their_outlines():
     drawn = groups[0].roi.value
     np.testing.assert_array_equal(drawn[0], drawn[-1])
     np.testing.assert_allclose(drawn[:-1], report.findings[1].outlines_px[0], atol=1e-4)
-    assert len(groups[0].get_measurements()) == 16
+    assert len(groups[0].get_measurements()) == 15
+    assert len(groups[1].get_measurements()) == 5
     assert groups[1].get_measurements(name=hd.sr.CodedConcept(*codes.SIGNATURE["arterial"]))[0].value == (
         pytest.approx(0.4312345)
     )
@@ -139,9 +141,19 @@ def test_risk_and_demonstration_are_read_without_opening_the_report():
     """Series Description and Tracking Identifier carry risk group, preliminary and demonstration marks."""
     final, preliminary = _sr(), _sr(sample_report("preliminary"))
     assert final.SeriesDescription == "Prognosis: high risk - research only - DEMO"
-    assert preliminary.SeriesDescription == "Prognosis: high risk - preliminary - research only - DEMO"
+    assert preliminary.SeriesDescription == "Preliminary: high risk - prognosis, research only - DEMO"
     assert _groups(final)[0].ContentSequence[0].TextValue == "Tumour venous - HIGH RISK - DEMO"
-    assert _sr(sample_report("not-evaluable")).SeriesDescription.startswith("Prognosis: not evaluable")
+    assert _groups(preliminary)[0].ContentSequence[0].TextValue.endswith(" - preliminary - DEMO")
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_the_reason_is_read_without_opening_the_report(reason):
+    """Series Description and Tracking Identifier of a refused case begin with the reason, within DICOM's limit."""
+    dataset = _sr(sample_report("not-evaluable", reason=reason))
+    said = f"Not evaluable: {reason.value} - prognosis, research only - DEMO"
+    assert dataset.SeriesDescription == said
+    assert len(said) <= 64
+    assert _groups(dataset)[0].ContentSequence[0].TextValue == f"NOT EVALUABLE: {reason.value} - DEMO"
 
 
 def test_the_document_is_marked_research_and_unverified():
@@ -165,7 +177,7 @@ def test_a_preliminary_report_names_what_is_missing():
 
 @pytest.mark.parametrize("reason", Reason)
 def test_a_refused_case_has_a_coded_reason_on_an_image(reason):
-    """Each reason is coded within DICOM's limits, pinned to a point in the anchor image, with the candidates."""
+    """Each reason is coded within DICOM's limits, about the whole anchor image and no finding, with the candidates."""
     dataset = _sr(sample_report("not-evaluable", reason=reason))
     (group,) = _groups(dataset)
     items = {item.ConceptNameCodeSequence[0].CodeValue: item for item in group.ContentSequence}
@@ -173,8 +185,12 @@ def test_a_refused_case_has_a_coded_reason_on_an_image(reason):
     assert coded.CodeValue == reason.value
     assert len(coded.CodeValue) <= 16
     assert 0 < len(coded.CodeMeaning) <= 64
-    point = items[codes.IMAGE_REGION.value]
-    assert (point.GraphicType, list(point.GraphicData)) == ("POINT", [256.0, 256.0])
+    region = items[codes.IMAGE_REGION.value]
+    border = np.reshape(region.GraphicData, (-1, 2))
+    assert region.GraphicType == "POLYLINE"
+    np.testing.assert_array_equal(border[0], border[-1])
+    assert (border.min(axis=0).tolist(), border.max(axis=0).tolist()) == ([0, 0], [512, 512])
+    assert not {codes.FINDING.value, codes.FINDING_SITE.value} & items.keys()
     assert "Candidate: Tumour old (2)" in _comments(dataset)
 
 

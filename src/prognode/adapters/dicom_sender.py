@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pydicom
@@ -16,6 +16,8 @@ from prognode.errors import Unavailable
 
 CONTEXTS_PER_ASSOCIATION = 120
 """A requestor may propose 128 presentation contexts (PS3.8 9.3.2.2)."""
+
+NO_ANSWER = "no answer"
 
 Kind = tuple[str, str]
 """(SOP class, transfer syntax)."""
@@ -31,9 +33,13 @@ def send_files(peer: PacsSettings, files: Sequence[Path], on_sent: Callable[[], 
     if not wanted:
         return faults
     association = _associate(peer, wanted)
+    ended = False
     try:
         for file in kinds:
-            faults.extend(_send(association, file))
+            # once an answer is missing, the next one could be taken for it
+            said = f"{file}: not sent, the association had ended" if ended else _send(association, file)
+            ended = ended or said == f"{file}: {NO_ANSWER}"
+            faults += [said] if said else []
             on_sent()
     finally:
         if association.is_established:
@@ -73,18 +79,15 @@ def _associate(peer: PacsSettings, kinds: Sequence[Kind]) -> Association:
     return association
 
 
-def _send(association: Association, file: Path) -> Iterator[str]:
+def _send(association: Association, file: Path) -> str:
+    """What went wrong; empty when the peer answered 0x0000."""
     _config.STORE_SEND_CHUNKED_DATASET = True  # the file's own bytes, never decoded
     try:
         answer = association.send_c_store(file)
     except (ValueError, RuntimeError) as fault:
-        yield f"{file}: {fault}"
-        return
+        return f"{file}: {fault}"
     status = answer.get("Status")
-    if status != 0x0000:
-        said = (
-            "no answer"
-            if status is None
-            else f"status 0x{status:04X} {answer.get('ErrorComment', '')}".rstrip()
-        )
-        yield f"{file}: {said}"
+    if status is None:
+        return f"{file}: {NO_ANSWER}"
+    said = f"status 0x{status:04X} {answer.get('ErrorComment', '')}".rstrip()
+    return "" if status == 0x0000 else f"{file}: {said}"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy import (
@@ -34,6 +34,7 @@ from sqlalchemy import (
     event,
     func,
     insert,
+    literal_column,
     select,
     update,
 )
@@ -41,8 +42,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.types import TypeDecorator
 
+from prognode.adapters.sqlite_registration import GroupedRegistration
 from prognode.errors import Unavailable
 from prognode.ports import JSON, Case, CaseState, Delivery, Event, Instance, Registered
+
+
+_Insert = TypeVar("_Insert", sqlite.Insert, postgresql.Insert)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -154,6 +159,9 @@ class SqlIndex:
         if self._sqlite:
             _prepare_sqlite(self._engine)
         self._one_writer = threading.Lock()
+        self._together = GroupedRegistration(
+            (STUDIES, INSTANCES), _next_revision(sqlite.insert(STUDIES)), self._one_writer, self._on_driver
+        )
         with self._write() as db:
             METADATA.create_all(db)
 
@@ -164,6 +172,8 @@ class SqlIndex:
     # ------------------------------------------------------------ instances
 
     def register(self, instance: Instance, patient_key: str) -> Registered:
+        if self._sqlite:
+            return self._together.register(instance, patient_key)
         with self._write() as db:
             outcome = self._register(db, instance, patient_key)
             if outcome is not Registered.NEW:
@@ -183,14 +193,7 @@ class SqlIndex:
 
     def _raise_revision(self, db: Connection, study_instance_uid: str, patient_key: str | None) -> str | None:
         """Raise the study's revision, or make the study; the patient who owns it."""
-        new = self._insert(STUDIES)
-        statement = new.on_conflict_do_update(
-            index_elements=[STUDIES.c.study_instance_uid],
-            set_={
-                "revision": STUDIES.c.revision + 1,
-                "patient_key": func.coalesce(STUDIES.c.patient_key, new.excluded.patient_key),
-            },
-        ).returning(STUDIES.c.patient_key)
+        statement = _next_revision(self._insert(STUDIES)).returning(STUDIES.c.patient_key)
         row = {"study_instance_uid": study_instance_uid, "patient_key": patient_key, "revision": 1}
         return db.scalar(statement, row)
 
@@ -354,6 +357,14 @@ class SqlIndex:
             yield db
 
     @contextmanager
+    def _on_driver(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction on SQLite's own connection, for whoever holds ``_one_writer``."""
+        with _database_errors(), self._engine.connect() as db, db.begin():
+            driver = db.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            yield driver
+
+    @contextmanager
     def _read(self) -> Iterator[Connection]:
         with _database_errors(), self._engine.connect() as db:
             yield db.execution_options(prognode_reads_only=True)
@@ -368,6 +379,17 @@ class SqlIndex:
 
 
 # ---------------------------------------------------------------- rows
+
+
+def _next_revision(new: _Insert) -> _Insert:
+    """Raise a study's revision, or make the study; its first patient stays."""
+    return new.on_conflict_do_update(
+        index_elements=[STUDIES.c.study_instance_uid],
+        set_={
+            "revision": STUDIES.c.revision + literal_column("1"),
+            "patient_key": func.coalesce(STUDIES.c.patient_key, new.excluded.patient_key),
+        },
+    )
 
 
 def _values(value: Instance | Case | Delivery) -> dict[str, Any]:
@@ -437,6 +459,8 @@ def _database_errors() -> Iterator[None]:
         yield
     except OperationalError as error:
         raise Unavailable(f"index: {type(error.orig).__name__}") from error
+    except sqlite3.OperationalError as error:
+        raise Unavailable(f"index: {type(error).__name__}") from error
     except DBAPIError as error:
         if not error.connection_invalidated:
             raise

@@ -96,16 +96,16 @@ TOTAL_POINTS = _private("NPTS", "Nomogram total")
 LINEAR_PREDICTOR = _private("LP", "Linear predictor (log relative hazard)")
 CUTOFF = _private("RISKCUT", "Risk cutoff on the linear predictor")
 KI67 = Code("29593-1", "LN", "Cells.Ki-67 nuclear Ag/cells in Tissue by Immune stain")
-MODEL_DIAMETER = _private("DIAMODEL", "Longest diameter (model)")
+MODEL_DIAMETER = _private("DIAMODEL", "Longest diameter used")
 LONG_AXIS = Code("103339001", "SCT", "Long axis")
 AREA = Code("42798000", "SCT", "Area")
 VOLUME = Code("118565006", "SCT", "Volume")
 AXIS_POINTS = {
-    "signature_arterial": _private("NPTSDLSIGA", "Nomogram points of the arterial signature"),
-    "signature_venous": _private("NPTSDLSIGV", "Nomogram points of the venous signature"),
-    "ki67_percent": _private("NPTSKI67", "Nomogram points of Ki-67"),
-    "longest_diameter_mm": _private("NPTSDIAM", "Nomogram points of the longest diameter"),
-    "m_stage": _private("NPTSM", "Nomogram points of the M stage"),
+    "signature_arterial": _private("NPTSDLSIGA", "Arterial signature points"),
+    "signature_venous": _private("NPTSDLSIGV", "Venous signature points"),
+    "ki67_percent": _private("NPTSKI67", "Ki-67 points"),
+    "longest_diameter_mm": _private("NPTSDIAM", "Longest diameter points"),
+    "m_stage": _private("NPTSM", "M stage points"),
 }
 
 # units: a viewer writes the code value beside the number, so the private ones are words

@@ -66,12 +66,12 @@ def sr_variants(report: Report, sources: Sources) -> list[bytes]:
 
 
 def series_description(report: Report) -> str:
-    """What a worklist shows; at most 64 characters. The result or the reason comes first: viewers cut the rest off."""
-    if report.reason is not None:
-        words = [f"Not evaluable: {report.reason.value}", "prognosis, research only"]
+    """What a worklist shows; at most 64 characters. Status and result come first: viewers cut the rest off."""
+    result = result_words(report) if report.reason is None else report.reason.value
+    if report.status == "final":
+        words = [f"Prognosis: {result}", "research only"]
     else:
-        preliminary = ["preliminary"] if report.status == "preliminary" else []
-        words = [f"Prognosis: {result_words(report)}", *preliminary, "research only"]
+        words = [f"{report.status.capitalize().replace('-', ' ')}: {result}", "prognosis, research only"]
     if report.recipe.demonstration:
         words.append("DEMO")
     return " - ".join(words)

@@ -7,7 +7,7 @@ The demonstration ends with :func:`says_same`, so that what arrived in the PACS 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -108,9 +108,19 @@ def _phase_numbers(finding: JSON, prognosis: JSON) -> dict[str, float]:
     phase = finding["phase"]
     return {
         codes.SIGNATURE[phase].value: prognosis[f"signature_{phase}"],
+        **_axis_numbers(prognosis, {f"signature_{phase}"}),
         codes.LONG_AXIS.value: finding["longest_diameter_mm"],
         codes.AREA.value: finding["largest_area_mm2"],
         codes.VOLUME.value: finding["volume_mm3"],
+    }
+
+
+def _axis_numbers(prognosis: JSON, names: Collection[str]) -> dict[str, float]:
+    """Points of the nomogram's axes of these names."""
+    return {
+        codes.AXIS_POINTS[axis["name"]].value: axis["points"]
+        for axis in prognosis["axes"]
+        if axis["name"] in names
     }
 
 
@@ -123,7 +133,9 @@ def _patient_numbers(prognosis: JSON) -> dict[str, float]:
         codes.KI67.value: covariates["ki67_percent"],
         codes.MODEL_DIAMETER.value: covariates["longest_diameter_mm"],
         **{codes.overall_survival(months).value: 100 * p for months, p in prognosis["survival"]},
-        **{codes.AXIS_POINTS[axis["name"]].value: axis["points"] for axis in prognosis["axes"]},
+        **_axis_numbers(
+            prognosis, codes.AXIS_POINTS.keys() - {f"signature_{phase}" for phase in codes.SIGNATURE}
+        ),
     }
     return {name: value for name, value in numbers.items() if value is not None}
 

@@ -12,13 +12,13 @@ from prognode.dicom import codes
 from prognode.dicom import sr_items as sr
 from prognode.domain.geometry import ImagePlane
 from prognode.domain.identity import device_uid, figure_uid, tracking_uid
-from prognode.domain.prognosis import Prognosis
+from prognode.domain.prognosis import AxisPoints, Prognosis
 from prognode.domain.report import PhaseFinding, Report, RoiReference, missing_words
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 MAX_OUTLINE_POINTS = 300
-CORNER = 0.05
-"""Where a statement about no place is pinned: this part of the image's width and height from its first pixel."""
+WHOLE_IMAGE = np.array([[0, 0], [1, 0], [2, 0], [2, 1], [2, 2], [1, 2], [0, 2], [0, 1], [0, 0]]) / 2
+"""Border of an image as parts of its width and height, closed. Viewers take one of four corners for a measured box."""
 
 Sources = Mapping[str, Dataset]
 """Headers of the source images by SOP Instance UID."""
@@ -104,7 +104,7 @@ def _phase_group(
     algorithm = _algorithm(report)
     numbers = [
         *(_prognosis_numbers(prognosis, finding.phase, algorithm) if leads else ()),
-        *([] if leads else [_signature(prognosis, finding.phase, algorithm)]),
+        *(() if leads else _phase_numbers(prognosis, finding.phase, algorithm)),
         *_size(finding, algorithm),
     ]
     statements = _statements(report, prognosis) if leads else []
@@ -154,16 +154,27 @@ def _signature(prognosis: Prognosis, phase: str, algorithm: Sequence[Dataset]) -
     return _number(codes.SIGNATURE[phase], value, codes.SCORE, codes.CALCULATED, algorithm)
 
 
+def _axis(axis: AxisPoints, algorithm: Sequence[Dataset]) -> Dataset:
+    return _number(codes.AXIS_POINTS[axis.name], axis.points, codes.POINTS, codes.CALCULATED, algorithm)
+
+
+def _phase_numbers(prognosis: Prognosis, phase: str, algorithm: Sequence[Dataset]) -> list[Dataset]:
+    """The phase's signature and its points."""
+    points = [_axis(axis, algorithm) for axis in prognosis.axes if axis.name == f"signature_{phase}"]
+    return [_signature(prognosis, phase, algorithm), *points]
+
+
 def _prognosis_numbers(prognosis: Prognosis, phase: str, algorithm: Sequence[Dataset]) -> list[Dataset]:
-    """Survival in percent, points, signature, covariates, then what the nomogram adds up."""
+    """Survival in percent, points, signature, covariates, then what the nomogram adds up.
+
+    The points of the other phase's signature stand with that signature.
+    """
+    elsewhere = {f"signature_{other}" for other in codes.SIGNATURE if other != phase}
     survival = [
         _number(codes.overall_survival(months), 100 * value, codes.PERCENT, codes.ESTIMATED, algorithm)
         for months, value in prognosis.survival
     ]
-    axes = [
-        _number(codes.AXIS_POINTS[axis.name], axis.points, codes.POINTS, codes.CALCULATED, algorithm)
-        for axis in prognosis.axes
-    ]
+    axes = [_axis(axis, algorithm) for axis in prognosis.axes if axis.name not in elsewhere]
     return [
         *survival,
         _number(codes.TOTAL_POINTS, prognosis.total_points, codes.POINTS, codes.CALCULATED, algorithm),
@@ -178,10 +189,9 @@ def _prognosis_numbers(prognosis: Prognosis, phase: str, algorithm: Sequence[Dat
 
 
 def _covariates(prognosis: Prognosis, algorithm: Sequence[Dataset]) -> list[Dataset]:
+    """The diameter comes first: the long standard name of Ki-67 would leave a viewer's window."""
     known = prognosis.covariates
     numbers = []
-    if known.ki67_percent is not None:
-        numbers.append(_number(codes.KI67, known.ki67_percent, codes.PERCENT, codes.REPORTED))
     if known.longest_diameter_mm is not None:
         measured = known.longest_diameter_origin == "measured"
         numbers.append(
@@ -193,6 +203,8 @@ def _covariates(prognosis: Prognosis, algorithm: Sequence[Dataset]) -> list[Data
                 algorithm if measured else (),
             )
         )
+    if known.ki67_percent is not None:
+        numbers.append(_number(codes.KI67, known.ki67_percent, codes.PERCENT, codes.REPORTED))
     return numbers
 
 
@@ -238,15 +250,15 @@ def sentences(report: Report) -> list[str]:
 
 
 def _not_evaluable_group(report: Report, sources: Sources) -> Dataset:
-    """A point near the corner of an image, the coded reason, and the words that a person needs.
+    """The border of an image, the coded reason, and the words that a person needs.
 
     It has no finding and no site: nothing was found, and a viewer prints the site where there are no numbers. The
-    point lies in air, because an arrow to a place in the body would be read as a finding.
+    region is the whole image, because a mark at a place in the body would be read as a finding.
     """
     anchor = report.anchor
     if anchor is None or report.reason is None:
         raise ValueError("a report without prognosis needs a reason and an image as its anchor")
-    corner = CORNER * np.array([[anchor.columns, anchor.rows]])
+    border = WHOLE_IMAGE * (anchor.columns, anchor.rows)
     unique = tracking_uid(report.study_instance_uid, anchor.sop_instance_uid, 0)
     findings = [
         f"{finding.phase.capitalize()} phase: {finding.evidence}" for finding in by_reading_order(report)
@@ -254,7 +266,7 @@ def _not_evaluable_group(report: Report, sources: Sources) -> Dataset:
     return _group(
         (f"NOT EVALUABLE: {report.reason.value}" + _marks(report), unique),
         [
-            sr.scoord(codes.IMAGE_REGION, "POINT", corner, _plane_reference(anchor, sources)),
+            sr.scoord(codes.IMAGE_REGION, "POLYLINE", border, _plane_reference(anchor, sources)),
             sr.code(sr.CONTAINS, codes.STATUS, codes.STATUSES[report.status]),
             sr.code(sr.CONTAINS, codes.NOT_EVALUABLE, codes.reason_code(report.reason)),
             *_comments(report),

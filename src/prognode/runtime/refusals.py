@@ -34,7 +34,6 @@ def refusal_report(
     instances: Sequence[Instance],
     recipe: RecipeIdentity,
     notices: tuple[str, ...],
-    predecessor_uid: str | None,
 ) -> tuple[Report, Instance] | None:
     """The report and the image it is pinned to; None while no image of the study is here."""
     anchor = anchor_image(instances)
@@ -57,7 +56,6 @@ def refusal_report(
         candidates=refusal.candidates,
         anchor=planes_from_card(anchor.card)[0],
         anchor_series_uid=anchor.series_instance_uid,
-        predecessor_uid=predecessor_uid,
         roi_objects=tuple(_reference(instance) for instance in roi_objects),
     )
     return report, anchor
