@@ -117,9 +117,7 @@ def send(port: int, files: list[Path], senders: int) -> float:
     return time.perf_counter() - begin
 
 
-def one_run(
-    name: str, checkout: Path, scratch: Path, files: list[Path], senders: int
-) -> tuple[float, float]:
+def one_run(name: str, checkout: Path, scratch: Path, files: list[Path], senders: int) -> tuple[float, float]:
     """(wall s, CPU s) of one receiver taking all files into an empty folder."""
     folder = scratch / "received"
     folder.mkdir()

@@ -16,8 +16,10 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import UID
 from pynetdicom import AE
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT
+from pynetdicom.pdu import P_DATA_TF
+from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT, P_DATA
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -144,9 +146,13 @@ def send(opened: Association, sent: Sent) -> Answer | None:
     opened._reactor_checkpoint.clear()
     try:
         opened.dimse.send_msg(request(sent), context_id(opened, sent))
-        response = _response(opened)
+        return _answer(opened)
     finally:
         opened._reactor_checkpoint.set()
+
+
+def _answer(opened: Association) -> Answer | None:
+    response = _response(opened)
     if response is None or response.Status is None:
         return None
     return Answer(int(response.Status), str(response.ErrorComment or ""))
@@ -167,8 +173,6 @@ def _response(opened: Association) -> C_STORE | None:
 
 def send_and_vanish(opened: Association, sent: Sent, share: float) -> None:
     """Send the first ``share`` of the object's PDUs, then drop the connection."""
-    from pynetdicom.dimse_messages import C_STORE_RQ
-
     message = C_STORE_RQ()
     message.primitive_to_message(request(sent))
     message.context_id = context_id(opened, sent)
@@ -178,3 +182,73 @@ def send_and_vanish(opened: Association, sent: Sent, share: float) -> None:
     while opened.dul.to_provider_queue.qsize():
         time.sleep(0.001)
     opened.abort()
+
+
+def fragments(sent: Sent, context: int, largest: int) -> list[P_DATA]:
+    """The request in P-DATA primitives of at most ``largest`` bytes."""
+    message = C_STORE_RQ()
+    message.primitive_to_message(request(sent))
+    return list(message.encode_msg(context, largest))
+
+
+def send_pdus(opened: Association, pdus: Sequence[P_DATA]) -> Answer | None:
+    """Send primitives one by one; the answer, or None if the association ended without one."""
+    opened._reactor_checkpoint.clear()
+    try:
+        for pdu in pdus:
+            opened.dul.send_pdu(pdu)
+        return _answer(opened)
+    finally:
+        opened._reactor_checkpoint.set()
+
+
+def send_with_value_length(opened: Association, sent: Sent, length: int) -> Answer | None:
+    """Send the command soundly and the first PDU of the data set with a false length of its value."""
+    command, data, *_ = fragments(sent, context_id(opened, sent), 16384)
+    opened._reactor_checkpoint.clear()
+    try:
+        opened.dul.send_pdu(command)
+        while opened.dul.to_provider_queue.qsize():
+            time.sleep(0.001)
+        pdu = P_DATA_TF(data).encode()
+        opened.dul.socket.send(pdu[:6] + length.to_bytes(4, "big") + pdu[10:])
+        return _answer(opened)
+    finally:
+        opened._reactor_checkpoint.set()
+
+
+def send_in_pdus(opened: Association, sent: Sent, largest: int) -> Answer | None:
+    """Send in fragments of at most ``largest`` bytes, the command included."""
+    return send_pdus(opened, fragments(sent, context_id(opened, sent), largest))
+
+
+def send_in_context(opened: Association, sent: Sent, context: int) -> Answer | None:
+    """Send in a presentation context of any id."""
+    return send_pdus(opened, fragments(sent, context, 16384))
+
+
+def send_in_one_pdu(opened: Association, sent: Sent) -> Answer | None:
+    """Send command and data set as the values of one PDU."""
+    whole = P_DATA()
+    whole.presentation_data_value_list = [
+        list(value)
+        for pdu in fragments(sent, context_id(opened, sent), 16384)
+        for value in pdu.presentation_data_value_list
+    ]
+    return send_pdus(opened, [whole])
+
+
+def send_interrupted(opened: Association, sent: Sent) -> Answer | None:
+    """Send a command, and where its data set should come, the command again."""
+    command, *rest = fragments(sent, context_id(opened, sent), 16384)
+    return send_pdus(opened, [command, command, *rest])
+
+
+def send_part_of_a_pdu(opened: Association, sent: Sent) -> None:
+    """Send the command, the head of a P-DATA-TF PDU and half of its value, and then nothing."""
+    command, data, *_ = fragments(sent, context_id(opened, sent), 16384)
+    opened.dul.send_pdu(command)
+    while opened.dul.to_provider_queue.qsize():
+        time.sleep(0.001)
+    pdu = P_DATA_TF(data).encode()
+    opened.dul.socket.send(pdu[: len(pdu) // 2])

@@ -15,6 +15,9 @@ from services.receiver.handler import StoreHandler
 from services.receiver.service import Receiver
 from services.receiver.settings import ReceiverSettings
 
+WAYS_IN = ("fast", "documented")
+"""``fast_receive`` on and off."""
+
 
 @dataclass
 class Node:

@@ -28,6 +28,7 @@ from typing import Any
 import pynetdicom
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
+from pynetdicom.presentation import PresentationContext
 
 TESTED_RELEASES = ("3.0.4",)
 
@@ -52,11 +53,12 @@ Elements = dict[int, bytes]
 
 @dataclass(slots=True)
 class Store:
-    """One C-STORE request, complete."""
+    """One C-STORE request, complete, and what its presentation context was negotiated for."""
 
     sop_class_uid: str
     sop_instance_uid: str
-    context_id: int
+    negotiated_class_uid: str
+    transfer_syntax_uid: str
     data_set: bytes | list[memoryview]
 
 
@@ -73,7 +75,7 @@ def install(association: Association, take: Take) -> None:
     """Serve an association that an acceptor has just made and not started, as EVT_CONN_OPEN shows it."""
     checkpoint = _Checkpoint()
     association.dul = _Provider(association, take, checkpoint)
-    association._reactor_checkpoint = checkpoint
+    association._reactor_checkpoint = checkpoint  # noqa: SLF001 - see above
 
 
 class _Checkpoint(threading.Event):
@@ -110,15 +112,18 @@ class _Wakeup:
         with suppress(OSError):
             self._writer.send(b"\0")
 
-    def wait_for(self, connection: socket.socket | None, timeout_s: float) -> None:
-        """Return when the connection has data or is closed, when someone calls ``set``, or after a time."""
+    def wait_for(self, connection: socket.socket | None, timeout_s: float) -> bool:
+        """Wait until the connection has data or is closed, which is True, until ``set`` is called, or for a time."""
         poll = select.poll()
         poll.register(self._reader, select.POLLIN)
         if connection is not None:
             with suppress(ValueError, OSError):  # just closed: the provider finds out next
                 poll.register(connection, select.POLLIN)
-        if any(descriptor == self._reader.fileno() for descriptor, _ in poll.poll(timeout_s * 1e3)):
+        ready = {descriptor for descriptor, _ in poll.poll(timeout_s * 1e3)}
+        if self._reader.fileno() in ready:
             self._reader.recv(4096)
+            ready.discard(self._reader.fileno())
+        return bool(ready)
 
     def close(self) -> None:
         self._reader.close()
@@ -136,9 +141,14 @@ class _Incoming:
     command: Elements
     context_id: int
     fragments: list[memoryview] = field(default_factory=list)
+    begun: bool = False
+    """The command, which was read before its PDU was taken, has gone by."""
     complete: bool = False
 
     def add(self, fragment: memoryview, context_id: int, control: int) -> None:
+        if not self.begun:
+            self.begun = True
+            return
         if self.complete or control & _COMMAND or context_id != self.context_id:
             raise _InvalidPdu
         self.fragments.append(fragment)
@@ -153,7 +163,7 @@ class _Provider(DULServiceProvider):
         # what the association has set up already; an accepted connection's first event is in the queue
         documented = association.dul
         self.socket, self.event_queue = documented.socket, documented.event_queue
-        self._idle_timer, self.artim_timer = documented._idle_timer, documented.artim_timer
+        self._idle_timer, self.artim_timer = documented._idle_timer, documented.artim_timer  # noqa: SLF001 - see above
         self._run_loop_delay = 0  # it waits for the connection instead
         self._take = take
         self._checkpoint = checkpoint
@@ -187,24 +197,38 @@ class _Provider(DULServiceProvider):
     def _is_transport_event(self) -> bool:
         if not self.to_user_queue.empty() or not self.assoc.dimse.msg_queue.empty():
             self._checkpoint.wake()
-        closing = self.state_machine.current_state == "Sta13"
-        if self.event_queue.empty() and not closing and not self._kill_thread:
-            self._wakeup.wait_for(self.socket.socket if self.socket else None, LONGEST_WAIT_S)
+        while self._is_free() and self._wait():
+            if not self._take_next():
+                break
+        if not self.event_queue.empty():
+            return True
         return bool(super()._is_transport_event())
+
+    def _is_free(self) -> bool:
+        """Whether nothing but the connection and the timers asks for this thread."""
+        return (
+            self.event_queue.empty()
+            and self.to_provider_queue.empty()
+            and self.state_machine.current_state != "Sta13"
+            and not self._kill_thread
+        )
+
+    def _wait(self) -> bool:
+        """Whether the connection has data, after waiting for it for a while."""
+        return self._wakeup.wait_for(self.socket.socket if self.socket else None, LONGEST_WAIT_S)
 
     # ------------------------------------------------------------ reading
 
-    def _read_pdu_data(self) -> None:
+    def _take_next(self) -> bool:
+        """Read the next PDU if it belongs to a C-STORE that is taken here, and answer if it is the last of it."""
         try:
             length = self._length_of_ours()
             if length is None:
                 self._incoming = None
-                super()._read_pdu_data()
-                return
+                return False
             pdu = self._receive(length)
             if len(pdu) < length:
-                self._end("Evt17")
-                return
+                raise ConnectionError("closed inside a PDU")
             self._walk(pdu)
         except _InvalidPdu:
             self._end("Evt19")
@@ -212,6 +236,8 @@ class _Provider(DULServiceProvider):
             self._end("Evt17")
         else:
             self._serve_if_complete()
+            self._idle_timer.restart()
+        return True
 
     def _end(self, event: str) -> None:
         """Evt17: the connection is closed; Evt19: an invalid PDU came (PS3.8 table 9-6)."""
@@ -244,7 +270,9 @@ class _Provider(DULServiceProvider):
             return None
         size, context_id, control = _PDV_HEAD.unpack_from(begin, _PDU_HEAD.size)
         end = _PDU_HEAD.size + 4 + size
-        if control & 3 != _COMMAND | _LAST or end > len(begin) or context_id not in self.assoc._accepted_cx:
+        if control & 3 != _COMMAND | _LAST or end > len(begin):
+            return None
+        if context_id not in self.assoc._accepted_cx:  # noqa: SLF001 - see above
             return None
         command = command_elements(begin[_PDU_HEAD.size + _PDV_HEAD.size : end])
         return _Incoming(command, context_id) if is_store_request(command) else None
@@ -253,7 +281,6 @@ class _Provider(DULServiceProvider):
         """Take the fragments out of a P-DATA-TF PDU (PS3.8 sections 9.3.5 and E.2)."""
         assert self._incoming is not None
         view, position = memoryview(pdu), _PDU_HEAD.size
-        begins = not self._incoming.fragments
         while position < len(pdu):
             if len(pdu) - position < _PDV_HEAD.size:
                 raise _InvalidPdu
@@ -261,9 +288,7 @@ class _Provider(DULServiceProvider):
             end = position + 4 + size
             if size < 2 or end > len(pdu):
                 raise _InvalidPdu
-            is_its_command = begins and position == _PDU_HEAD.size and control & _COMMAND
-            if not is_its_command:
-                self._incoming.add(view[position + _PDV_HEAD.size : end], context_id, control)
+            self._incoming.add(view[position + _PDV_HEAD.size : end], context_id, control)
             position = end
 
     def _peek(self, count: int) -> bytes:
@@ -294,9 +319,10 @@ class _Provider(DULServiceProvider):
         if incoming is None or not incoming.complete:
             return
         self._incoming = None
-        # the peer is not silent while it waits for the answer; the timer starts anew when this PDU is done
+        # the peer is not silent while it waits for its answer
         self._idle_timer.stop()
-        status, comment = self._take(self.assoc, _store(incoming))
+        context = self.assoc._accepted_cx[incoming.context_id]  # noqa: SLF001 - see above
+        status, comment = self._take(self.assoc, _store(incoming, context))
         if self.assoc.is_established and self.socket:
             self.socket.send(response_pdu(incoming.command, incoming.context_id, status, comment))
 
@@ -346,11 +372,12 @@ def response_pdu(command: Elements, context_id: int, status: int, comment: str) 
     return _PDU_HEAD.pack(_DATA_PDU, len(value)) + value
 
 
-def _store(incoming: _Incoming) -> Store:
+def _store(incoming: _Incoming, context: PresentationContext) -> Store:
     return Store(
         sop_class_uid=_uid(incoming.command[_SOP_CLASS]),
         sop_instance_uid=_uid(incoming.command[_SOP_INSTANCE]),
-        context_id=incoming.context_id,
+        negotiated_class_uid=str(context.abstract_syntax),
+        transfer_syntax_uid=str(context.transfer_syntax[0]),
         data_set=incoming.fragments,
     )
 

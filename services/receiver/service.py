@@ -37,6 +37,8 @@ TRANSFER_SYNTAXES = tuple(
     dict.fromkeys((*UNCOMPRESSED, *map(str, AllTransferSyntaxes), DEFLATED_IMAGE_FRAME))
 )
 
+_WRONG_CONTEXT = StoreAnswer(Status.SOP_CLASS_NOT_SUPPORTED, "not the SOP class of the presentation context")
+
 ExtraHandler = tuple[Any, Callable[[Event], Any]]
 
 
@@ -107,7 +109,8 @@ class Receiver:
         store = fast_receive.Store(
             sop_class_uid=str(command.AffectedSOPClassUID),
             sop_instance_uid=str(command.AffectedSOPInstanceUID),
-            context_id=event.context.context_id,
+            negotiated_class_uid=str(event.context.abstract_syntax),
+            transfer_syntax_uid=str(event.context.transfer_syntax),
             data_set=command.DataSet.getvalue(),
         )
         return _response(self._store(event.assoc, store))
@@ -115,12 +118,9 @@ class Receiver:
     def _store(self, association: Association, store: fast_receive.Store) -> StoreAnswer:
         with self._stores_in_hand:
             try:
-                context = association._accepted_cx[store.context_id]
-                if context.abstract_syntax != store.sop_class_uid:
-                    return StoreAnswer(
-                        Status.SOP_CLASS_NOT_SUPPORTED, "not the SOP class of the presentation context"
-                    )
-                return self._handler.store(_request(association, str(context.transfer_syntax[0]), store))
+                if store.sop_class_uid != store.negotiated_class_uid:
+                    return _WRONG_CONTEXT
+                return self._handler.store(_request(association, store))
             except Exception as error:  # noqa: BLE001 - the peer gets an answer even from a bug, and other peers go on
                 return _failure(error)
 
@@ -202,11 +202,11 @@ def _prepare(connection: socket.socket, timeout_s: float) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
-def _request(association: Association, transfer_syntax: str, store: fast_receive.Store) -> StoreRequest:
+def _request(association: Association, store: fast_receive.Store) -> StoreRequest:
     return StoreRequest(
         sop_class_uid=store.sop_class_uid,
         sop_instance_uid=store.sop_instance_uid,
-        transfer_syntax_uid=transfer_syntax,
+        transfer_syntax_uid=store.transfer_syntax_uid,
         data_set=store.data_set,
         calling_ae=association.requestor.ae_title.strip(),
         called_ae=association.acceptor.ae_title.strip(),

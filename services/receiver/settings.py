@@ -31,7 +31,7 @@ class ReceiverSettings(BaseModel):
     fast_receive: bool = Field(
         default=True,
         description="Take C-STORE from the connection directly, where the installed pynetdicom is one that this was "
-        "tested with; off: by its documented interface alone, at a fifth of the speed.",
+        "tested with; off: by its documented interface alone, slower.",
     )
     watermark: float = Field(
         default=0.95,

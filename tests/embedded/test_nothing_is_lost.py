@@ -279,7 +279,6 @@ def test_kill_9_at_every_stage_loses_nothing_and_doubles_nothing(tmp_path: Path,
             senders.stop()
             node.close()
         print_table(hit)
-        assert_acknowledged_is_there(node, senders)
         assert_one_report_of_each_identity(node, pacs, studies)
         assert node.dead_letters() == []
         assert node.is_settled()
@@ -319,6 +318,7 @@ def finish(node: MortalNode, pacs: ReceivingPacs, senders: Senders, studies: lis
     """The last life: everything comes to its end, and the node stops in good order."""
     node.start()
     senders.finish()
+    assert_acknowledged_is_there(node, senders)
     for study in studies:
         node.wait_state(study.study_uid, "preliminary", "reported")
     complete_some(node, studies)

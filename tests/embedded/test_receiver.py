@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,12 @@ import raw_sender
 from pydicom import Dataset, dcmread
 from pynetdicom import AE, evt
 from raw_sender import CT, EXPLICIT, IMPLICIT, LABEL_MAP_SEG, RTSTRUCT, SEG, STUDY, association, ready, send
-from receiver_node import Node
+from receiver_node import WAYS_IN, Node
 
 from prognode.adapters.object_folder import FolderStore
 from prognode.adapters.sql_index import SqlIndex
 from prognode.dicom.part10 import data_set_of
+from services.receiver import fast_receive
 from services.receiver.header import Status
 from services.receiver.service import STORAGE_COMMITMENT_PUSH, TRANSFER_SYNTAXES
 from services.receiver.settings import ReceiverSettings
@@ -28,10 +30,17 @@ from services.receiver.settings import ReceiverSettings
 RLE = "1.2.840.10008.1.2.5"
 
 
+@pytest.fixture(params=WAYS_IN)
+def way_in(request):
+    """Every promise holds for both ways from the connection to the handler."""
+    return request.param
+
+
 @pytest.fixture
-def make_node(tmp_path):
+def make_node(tmp_path, way_in):
     def make(extra_handlers=(), **settings):
-        return Node(tmp_path, ReceiverSettings(host="127.0.0.1", port=0, **settings), extra_handlers)
+        chosen = ReceiverSettings(host="127.0.0.1", port=0, fast_receive=way_in == "fast", **settings)
+        return Node(tmp_path, chosen, extra_handlers)
 
     return make
 
@@ -360,6 +369,93 @@ def test_too_many_associations_are_rejected(make_node):
             assert not third.is_established
 
 
+def test_a_sender_that_stops_in_the_middle_is_let_go(make_node):
+    """A peer that falls silent inside a PDU loses its association after the timeout; the next peer gets its place."""
+    with make_node(maximum_associations=1, network_timeout_s=0.5) as node:
+        with association(node.port) as stalled:
+            raw_sender.send_part_of_a_pdu(stalled, ready(1))
+            deadline = time.monotonic() + 30
+            while stalled.is_established and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert not stalled.is_established
+        assert taken_by(node, 30)
+        node.assert_holds(ready(2))
+
+
+def taken_by(node, seconds):
+    """Whether an association is accepted and a store succeeds within some time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with association(node.port) as opened:
+            if opened.is_established:
+                return send(opened, ready(2)).status == 0
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("largest", [64, 300, 1000])
+def test_small_and_fragmented_pdus_are_put_together(node, largest):
+    """Command and data set in many fragments, as a peer with a small PDU sends them, are stored as sent."""
+    sent = [ready(1, Rows=64, Columns=64, PixelData=b"\1\2" * 4096), ready(2)]
+    with association(node.port) as opened:
+        assert [raw_sender.send_in_pdus(opened, each, largest).status for each in sent] == [0, 0]
+    node.assert_holds(*sent)
+
+
+def test_everything_in_one_pdu(node):
+    """Command and data set as two values of one PDU are one request."""
+    with association(node.port) as opened:
+        assert raw_sender.send_in_one_pdu(opened, ready(1)).status == 0
+        assert send(opened, ready(2)).status == 0
+    node.assert_holds(ready(1), ready(2))
+
+
+def test_another_class_than_negotiated_is_refused(node):
+    """A C-STORE in the presentation context of another SOP class is answered 0x0122 and stores nothing."""
+    wrong = replace(ready(1, sop_class=SEG), sop_class=CT)
+    with association(node.port, [(SEG, EXPLICIT)]) as opened:
+        answer = raw_sender.send_in_context(opened, wrong, opened.accepted_contexts[0].context_id)
+    assert answer.status == Status.SOP_CLASS_NOT_SUPPORTED
+    node.assert_holds()
+
+
+def test_a_context_that_was_not_accepted_ends_the_association(node):
+    """A C-STORE in a presentation context that nobody accepted is aborted and stores nothing."""
+    with association(node.port) as opened:
+        assert raw_sender.send_in_context(opened, ready(1), 99) is None
+    node.assert_holds()
+
+
+def test_a_command_inside_a_data_set_ends_the_association(tmp_path):
+    """Where the data set should come, another command breaks the protocol: abort, nothing stored, the next peer is heard.
+
+    On the fast way only: pynetdicom takes the command given last, and the data set is checked against that.
+    """
+    with Node(tmp_path, ReceiverSettings(host="127.0.0.1", port=0)) as node:
+        with association(node.port) as opened:
+            assert raw_sender.send_interrupted(opened, ready(1)) is None
+        node.assert_holds()
+        assert send_all(node, ready(2))[0].status == 0
+
+
+@pytest.mark.parametrize("value_length", [0, 1, 0x7FFFFFFF])
+def test_a_value_that_is_longer_or_shorter_than_its_pdu_ends_the_association(node, value_length):
+    """A presentation data value whose length contradicts its PDU aborts the association and stores nothing."""
+    with association(node.port) as opened:
+        assert raw_sender.send_with_value_length(opened, ready(1), value_length) is None
+    node.assert_holds()
+    assert send_all(node, ready(2))[0].status == 0
+
+
+def test_an_untested_pynetdicom_is_used_as_documented(tmp_path, monkeypatch):
+    """With a pynetdicom that the fast way was not tested with, the documented way is taken and stores as well."""
+    monkeypatch.setattr("pynetdicom.__version__", "3.9.9")
+    monkeypatch.delattr(fast_receive, "install")
+    with Node(tmp_path, ReceiverSettings(host="127.0.0.1", port=0)) as node:
+        assert send_all(node, ready(1))[0].status == 0
+        node.assert_holds(ready(1))
+
+
 def test_event_reports_reach_the_extra_handler(make_node):
     """A PACS that opens an association as SCP of storage commitment is heard by the handler that was given."""
     heard = []
@@ -420,13 +516,14 @@ def send_until_cut(port, sent, acknowledged):
                 acknowledged.append(each)
 
 
-def test_kill_9_loses_nothing_acknowledged(tmp_path):
+def test_kill_9_loses_nothing_acknowledged(tmp_path, way_in):
     """Killed at random moments while two associations send, the receiver has every acknowledged instance, readable."""
     rng = random.Random(5)
     waiting = [ready(number, Rows=128, Columns=128, PixelData=b"\1\2" * 16384) for number in range(1500)]
     acknowledged: list = []
     for _ in range(4):
-        command = [sys.executable, str(Path(__file__).with_name("receiver_process.py")), str(tmp_path)]
+        script = Path(__file__).with_name("receiver_process.py")
+        command = [sys.executable, str(script), str(tmp_path), way_in]
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         ) as process:

@@ -12,7 +12,7 @@ import components
 import pytest
 import sample_objects
 from pydicom import dcmread
-from receiver_node import Node
+from receiver_node import WAYS_IN, Node
 
 from prognode.dicom.part10 import data_set_of
 from services.receiver.settings import ReceiverSettings
@@ -46,9 +46,10 @@ def run(program, *arguments):
     return ran.stdout + ran.stderr
 
 
-@pytest.fixture
-def node(tmp_path):
-    with Node(tmp_path / "node", ReceiverSettings(host="127.0.0.1", port=0)) as node:
+@pytest.fixture(params=WAYS_IN)
+def node(tmp_path, request):
+    settings = ReceiverSettings(host="127.0.0.1", port=0, fast_receive=request.param == "fast")
+    with Node(tmp_path / "node", settings) as node:
         yield node
 
 

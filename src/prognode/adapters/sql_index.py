@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import (
@@ -23,6 +23,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     ForeignKey,
+    Insert,
     Integer,
     MetaData,
     Row,
@@ -45,9 +46,6 @@ from sqlalchemy.types import TypeDecorator
 from prognode.adapters.sqlite_registration import GroupedRegistration
 from prognode.errors import Unavailable
 from prognode.ports import JSON, Case, CaseState, Delivery, Event, Instance, Registered
-
-
-_Insert = TypeVar("_Insert", sqlite.Insert, postgresql.Insert)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -381,7 +379,7 @@ class SqlIndex:
 # ---------------------------------------------------------------- rows
 
 
-def _next_revision(new: _Insert) -> _Insert:
+def _next_revision(new: sqlite.Insert | postgresql.Insert) -> Insert:
     """Raise a study's revision, or make the study; its first patient stays."""
     return new.on_conflict_do_update(
         index_elements=[STUDIES.c.study_instance_uid],

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, Table, bindparam, select
+from sqlalchemy import Insert, Select, Table, bindparam, select
 from sqlalchemy.dialects import sqlite
 
 from prognode.ports import Instance, Registered
@@ -38,7 +38,7 @@ class GroupedRegistration:
     def __init__(
         self,
         tables: tuple[Table, Table],
-        next_revision: sqlite.Insert,
+        next_revision: Insert,
         one_writer: threading.Lock,
         transaction: WriteTransaction,
     ) -> None:
@@ -108,7 +108,7 @@ def _same(table: Table, column: str) -> Any:
     return table.c[column] == bindparam(column)
 
 
-def _text(statement: Select[Any] | sqlite.Insert) -> str:
+def _text(statement: Select[Any] | Insert) -> str:
     return str(statement.compile(dialect=_DIALECT))
 
 
