@@ -100,9 +100,11 @@ def storescp(folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
 
 
 def cpu_s(process: subprocess.Popen[str]) -> float:
-    """CPU time of a living process and of its ended children."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    """CPU time of a living process and of its children, ended or not."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    stats = [Path(f"/proc/{pid}/stat").read_text() for pid in (process.pid, *children)]
+    ticks = sum(sum(map(int, stat.rpartition(")")[2].split()[11:15])) for stat in stats)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def send(port: int, files: list[Path], senders: int) -> float:

@@ -203,16 +203,25 @@ class Scoring:
     def _publish(
         self, case: Case, report: Report, sources: Mapping[str, Dataset], state: CaseState, more: JSON
     ) -> Sequence[Event]:
+        report = _renewed(case, report)
         uid = report_uid(report)
         json_key = report_key(case.case_id, uid, "json")
         if not self.objects.exists(json_key):
-            self._store(case.case_id, replace(report, predecessor_uid=_predecessor(case, uid)), sources, json_key)
+            self._store(
+                case.case_id, replace(report, predecessor_uid=_predecessor(case, uid)), sources, json_key
+            )
         stored = json.loads(self.objects.get(json_key))
         keys, before = stored["object_keys"], stored["report"]["predecessor_uid"]
         outcome = {
             "status": report.status,
             "input_digest": case.input_digest,
-            "sr": {"sop_instance_uid": uid, "json_key": json_key, "object_keys": keys, "predecessor_uid": before},
+            "sr": {
+                "sop_instance_uid": uid,
+                "json_key": json_key,
+                "object_keys": keys,
+                "predecessor_uid": before,
+            },
+            "superseded": _superseded(case, uid),
             **more,
         }
         if not self.index.save_outcome(case.case_id, str(case.input_digest), state, outcome):
@@ -294,6 +303,31 @@ def _covariates_digest(known: Covariates) -> str:
         str(known.longest_diameter_mm),
         known.longest_diameter_origin,
     )
+
+
+def _superseded(case: Case, uid: str) -> list[str]:
+    """Reports of the case that others have superseded, now that its report is ``uid``."""
+    earlier: list[str] = case.outcome.get("superseded", [])
+    current = case.outcome.get("sr", {}).get("sop_instance_uid", uid)
+    return earlier if current == uid else [*earlier, current]
+
+
+def _renewed(case: Case, report: Report) -> Report:
+    """A report that was superseded and is true again is a new document: it must be the latest one in the PACS.
+
+    Its identity then also holds what it supersedes; said twice, it is the same document again.
+    """
+    if report_uid(report) not in case.outcome.get("superseded", []):
+        return report
+    sr = case.outcome["sr"]
+    again = _superseding(report, str(sr["predecessor_uid"]))
+    if report_uid(again) == sr["sop_instance_uid"]:
+        return again
+    return _superseding(report, sr["sop_instance_uid"])
+
+
+def _superseding(report: Report, predecessor_uid: str) -> Report:
+    return replace(report, covariates_digest=digest(report.covariates_digest, predecessor_uid))
 
 
 def _predecessor(case: Case, uid: str) -> str | None:

@@ -7,7 +7,7 @@ from itertools import count, pairwise
 
 import pytest
 from components import wait_until
-from node import NodeHere, ReceivingPacs, comments_of, node_and_pacs, predecessors_of, said_of
+from node import NodeHere, ReceivingPacs, comments_of, content_items, node_and_pacs, predecessors_of, said_of
 from pydicom import Dataset
 from studies import small_study
 
@@ -54,6 +54,12 @@ def write_csv(node: NodeHere, *rows: str) -> None:
     part.replace(path)
 
 
+def numbers_of(report: Dataset) -> list[float]:
+    """Every number of a structured report, in its order."""
+    numbers = [item for item in content_items(report) if item.get("ValueType") == "NUM"]
+    return [float(item.MeasuredValueSequence[0].NumericValue) for item in numbers]
+
+
 def assert_supersedes(later: Dataset, earlier: Dataset) -> None:
     assert predecessors_of(later) == [earlier.SOPInstanceUID]
     assert later.SOPInstanceUID != earlier.SOPInstanceUID
@@ -81,6 +87,24 @@ def test_the_same_values_again_give_nothing_new(node: NodeHere, pacs: ReceivingP
     assert len(pacs.reports(study.study_uid)) == 2
     assert len(pacs.received[final.SOPInstanceUID]) == 1
     assert node.case(study.study_uid).outcome["sr"]["sop_instance_uid"] == final.SOPInstanceUID
+
+
+def test_a_value_that_is_corrected_back_is_the_latest_word(node: NodeHere, pacs: ReceivingPacs, study):
+    """M0, then M1, then M0 again: the last report says M0 and supersedes the one that said M1; a replay adds none."""
+    for number, stage in enumerate(("M0", "M1", "M0"), start=2):
+        result = node.case_command("set-clinical", study.study_uid, "--ki67", "35", "--m-stage", stage)
+        assert result.status == 0, result.errors
+        reports = pacs.wait_reports(number, study.study_uid)
+        node.settle()
+    _, first, second, third = reports
+    assert_supersedes(second, first)
+    assert_supersedes(third, second)
+    assert third.SOPInstanceUID != first.SOPInstanceUID
+    assert numbers_of(third) == numbers_of(first) != numbers_of(second)
+    result = node.case_command("replay", study.study_uid)
+    assert result.status == 0, result.errors
+    node.settle()
+    assert len({report.SOPInstanceUID for report in pacs.wait_reports(4, study.study_uid)}) == 4
 
 
 def test_one_value_after_the_other(node: NodeHere, pacs: ReceivingPacs, study):

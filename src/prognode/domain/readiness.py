@@ -242,7 +242,7 @@ def _assessed(
     if not tumours:
         if rois and now.quiet:
             detail = "no ROI has a name or code that the rules take for the tumour"
-            raise InvalidInput(Reason.ROI_NONE, detail, tuple(_label(roi) for roi in rois))
+            raise InvalidInput(Reason.ROI_NONE, detail, tuple(_candidate(roi) for roi in rois))
         return Assessment(
             State.WAITING, waiting_for=(Wait("contours", None, None, None, "contours of the tumour"),)
         )
@@ -288,9 +288,14 @@ def _refusal(roi: Roi) -> InvalidInput:
     return InvalidInput(reason, f"{_label(roi)} cannot be evaluated{because}")
 
 
-def _label(roi: Roi, series_uid: str | None = None) -> str:
+def _label(roi: Roi) -> str:
+    return f"{roi.kind} #{roi.number} '{roi.name}'"
+
+
+def _candidate(roi: Roi, series_uid: str | None = None) -> str:
+    """A ROI that a person may choose, with the name to choose it by."""
     where = f" on series {series_uid}" if series_uid else ""
-    return f"{roi.kind} #{roi.number} '{roi.name}'{where}"
+    return f"{_label(roi)}{where}, chosen as {roi.object_uid}#{roi.number}"
 
 
 def _operator_phases(drawn: Mapping[str, Roi], choices: Choices) -> dict[str, Phase]:
@@ -371,7 +376,7 @@ def _only_one(series_uid: str, candidates: Sequence[Roi], choices: Choices) -> R
     chosen = [roi for roi in readable if choices.chosen_phase(roi)] or readable
     if len(chosen) > 1:
         detail = f"{len(chosen)} ROIs of one series match the rules for the tumour"
-        raise InvalidInput(Reason.ROI_SEVERAL, detail, tuple(_label(roi, series_uid) for roi in chosen))
+        raise InvalidInput(Reason.ROI_SEVERAL, detail, tuple(_candidate(roi, series_uid) for roi in chosen))
     return chosen[0]
 
 
@@ -406,7 +411,7 @@ def _series_by_name(roi: Roi, known: _Known) -> str | None:
 def _single(roi: Roi, uids: Sequence[str]) -> str | None:
     if len(uids) > 1:
         detail = f"{_label(roi)} could have been drawn on {len(uids)} series"
-        raise InvalidInput(Reason.ROI_SOURCE, detail, tuple(_label(roi, uid) for uid in uids))
+        raise InvalidInput(Reason.ROI_SOURCE, detail, tuple(_candidate(roi, uid) for uid in uids))
     return uids[0] if uids else None
 
 
@@ -479,7 +484,7 @@ def _both_phases(drawn: Mapping[str, Roi], known: _Known, rules: Rules, choices:
         detail = (
             f"{len(drawn)} series carry a tumour ROI, and which two are meant cannot be told: {fault.detail}"
         )
-        labels = tuple(_label(roi, uid) for uid, roi in sorted(drawn.items()))
+        labels = tuple(_candidate(roi, uid) for uid, roi in sorted(drawn.items()))
         raise InvalidInput(Reason.ROI_SOURCE, detail, labels) from fault
     return {uid: drawn[uid] for uid in pair}
 
