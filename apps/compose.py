@@ -188,7 +188,9 @@ def data_folder(config: NodeConfig) -> Path:
     try:
         config.data.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
-        raise BadRequest(f"{config.data}: no folder can be made there ({fault.strerror}); give another `data`") from None
+        raise BadRequest(
+            f"{config.data}: no folder can be made there ({fault.strerror}); give another `data`"
+        ) from None
     return config.data
 
 
