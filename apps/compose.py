@@ -39,7 +39,7 @@ from prognode.ports import JSON, Bus, ClinicalSource, Extractor, Index, ObjectSt
 from prognode.runtime import outbox
 from prognode.runtime.clinical import watch_clinical
 from prognode.runtime.studies import StudyReader
-from prognode.runtime.worker import Worker
+from prognode.runtime.worker import Worker, frames_of
 from services.dispatcher.handler import Dispatcher
 from services.preprocess.handler import Preprocess
 from services.receiver.assembly import Assembler, rules_of
@@ -124,8 +124,9 @@ class Node:
                 except Unavailable as fault:
                     log.warning("loop-waits", loop=name, why=str(fault))
                     self._stop.wait(LOOP_PAUSE_S)
-        except BaseException:
-            log.exception("stopped-by-a-bug", loop=name)
+        except BaseException as error:
+            # the type and the place: an exception's text may quote a data set
+            log.error("stopped-by-a-bug", loop=name, why=type(error).__name__, trace=frames_of(error))
             self.failed.set()
             raise
 

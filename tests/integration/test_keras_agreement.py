@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
-
-import keras
 import numpy as np
 import pytest
 from release_layout import with_lively_statistics, write_release_layout
@@ -18,7 +15,16 @@ from prognode.domain.reference_crop import reference_crop
 
 
 @pytest.fixture(scope="module")
-def weights_file(tmp_path_factory):
+def keras():
+    """Keras on JAX, loaded here and not at collection: it is heavy, and takes hold of the terminal."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    import keras
+
+    return keras
+
+
+@pytest.fixture(scope="module")
+def weights_file(tmp_path_factory, keras):
     """Random kernels with lively normalisation, written as the release file is laid out."""
     path = tmp_path_factory.mktemp("weights") / "weights_notop.h5"
     layers = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(224, 224, 3)).layers
@@ -42,7 +48,7 @@ def ours(weights_file, crops):
 
 
 @pytest.fixture(scope="module")
-def theirs(weights_file, crops):
+def theirs(keras, weights_file, crops):
     """Keras loads the same file itself, windows are applied in numpy, and Keras's own preprocessing is used."""
     model = keras.applications.ResNet50(
         include_top=False, weights=None, pooling="max", input_shape=(224, 224, 3)
