@@ -75,14 +75,25 @@ class Dispatcher:
             result = SendResult(None, str(error), "", event.payload["sop_instance_uid"])
         match judge(result, attempts, self.settings):
             case Delivered():
+                first = not self._is_elsewhere(event)
                 self._save(event, "stored", attempts, result.detail)
-                return [*_report_delivered(event), *self._ask_commitment(event, result, attempts)]
+                said = _report_delivered(event) if first else []
+                return [*said, *self._ask_commitment(event, result, attempts)]
             case RetryLater(delay_s, why):
                 self._save(event, "pending", attempts, why)
                 raise Unavailable(why, retry_after_s=delay_s)
             case GiveUp(why):
                 self._save(event, "failed", attempts, why)
                 raise GaveUp(why)
+
+    def _is_elsewhere(self, event: Event) -> bool:
+        """Whether another destination has the object: its delivery has said so, and the figure is on its way."""
+        uid, destination = event.payload["sop_instance_uid"], event.payload["destination"]
+        return any(
+            delivery.state in DELIVERED
+            for delivery in self.index.deliveries(uid)
+            if delivery.destination != destination
+        )
 
     def _ask_commitment(self, event: Event, result: SendResult, attempts: int) -> Sequence[Event]:
         """The event that comes back for the commitment step, knowing what was sent: by negotiation, perhaps a fall-back."""

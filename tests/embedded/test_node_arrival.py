@@ -59,7 +59,7 @@ def study() -> SyntheticStudy:
 def test_the_node_as_a_process_answers_a_study_with_report_and_figure(tmp_path):
     """``prognode up``: a study in by C-STORE gives one SR that says what the node's JSON says, then one figure.
 
-    Nothing of the patient stands in the log.
+    Nothing of the patient stands in the log, nor in any event.
     """
     study = small_study()
     with ReceivingPacs() as pacs:
@@ -72,9 +72,11 @@ def test_the_node_as_a_process_answers_a_study_with_report_and_figure(tmp_path):
             assert says_same(report, stored_report(node, report.SOPInstanceUID)) == []
             assert pacs.order == [report.SOPInstanceUID, figure.SOPInstanceUID]
             assert node.case(study.study_uid).state == "preliminary"
-            text = node.log.read_text()
-            assert str(report.PatientID) not in text
-            assert str(report.PatientName) not in text
+            events = b"".join(path.read_bytes() for path in (tmp_path / "data").glob("bus.sqlite*"))
+            assert report.SOPInstanceUID.encode() in events
+            for said in (node.log.read_bytes(), events):
+                assert str(report.PatientID).encode() not in said
+                assert str(report.PatientName).encode() not in said
         finally:
             node.stop()
 

@@ -40,6 +40,9 @@ class Ledger:
     def delivery(self, sop_instance_uid: str, destination: str) -> Delivery | None:
         return self.rows.get((sop_instance_uid, destination))
 
+    def deliveries(self, sop_instance_uid: str | None = None) -> list[Delivery]:
+        return [row for (uid, _), row in self.rows.items() if sop_instance_uid in (None, uid)]
+
     def save_delivery(self, delivery: Delivery) -> None:
         self.rows[delivery.sop_instance_uid, delivery.destination] = delivery
 
@@ -168,6 +171,13 @@ def test_success_is_recorded_and_told():
     assert state(node) == Delivery(UID, "main", "stored", 1, "answered 0x0000", NOW)
     assert event.topic == facts.REPORT_DELIVERED
     assert pacs.sent == [[b"88.34", b"88.33"]]
+
+
+def test_a_report_in_two_pacs_is_told_once():
+    """The figure is drawn once: the second destination that stores the report says nothing more."""
+    node = dispatcher(ScriptedPacs("first"), ScriptedPacs("second"))
+    told = [fact for delivery in handle(node, ready()) for fact in handle(node, delivery)]
+    assert [fact.topic for fact in told] == ["report-delivered"]
 
 
 def test_a_figure_that_arrives_starts_nothing():
