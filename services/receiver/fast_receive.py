@@ -323,7 +323,8 @@ class _Provider(DULServiceProvider):
         self._idle_timer.stop()
         context = self.assoc._accepted_cx[incoming.context_id]  # noqa: SLF001 - see above
         status, comment = self._take(self.assoc, _store(incoming, context))
-        if self.assoc.is_established and self.socket:
+        # not is_established: the association's own thread may not have come to set it since it accepted
+        if self.state_machine.current_state == "Sta6" and self.socket:
             self.socket.send(response_pdu(incoming.command, incoming.context_id, status, comment))
 
 

@@ -114,6 +114,16 @@ def test_several_associations_at_once_in_any_order(node):
     assert {row.sop_instance_uid for row in node.heard} == {each.sop_instance for each in sent}
 
 
+def test_a_peer_that_sends_at_once_gets_its_answer(make_node):
+    """The first object may arrive before our side has noted that the association it accepted is established."""
+    held_up = [(evt.EVT_ACCEPTED, lambda _event: time.sleep(0.5))]
+    with make_node(extra_handlers=held_up) as node, association(node.port, [(CT, EXPLICIT)]) as opened:
+        opened.dimse_timeout = 5
+        answer = send(opened, ready(1))
+        assert answer is not None
+        assert answer.status == 0
+
+
 def test_a_duplicate_is_success_and_changes_nothing(node):
     """The same bytes again are answered 0x0000; no row, file or revision comes of it."""
     sent = ready(1)
