@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import signal
@@ -25,6 +26,7 @@ def up(config: ConfigOption = None) -> None:
     each [[pacs]] has name, ae_title, host and port. docs/routing.md shows whole ones.
     """
     log_as_json()
+    keep_memory()
     loaded = node_config(config)
     require_model(loaded)
     from apps.compose import compose
@@ -40,6 +42,21 @@ def up(config: ConfigOption = None) -> None:
             node.stop()
             raise SystemExit(1)
     node.stop()
+
+
+def keep_memory() -> None:
+    """Have glibc keep the memory of one case's volumes for the next case.
+
+    By default each thread hands its 20 MB arrays back to the kernel, and gets them again page by page: half of the time
+    of preprocess. Elsewhere than on glibc nothing changes.
+    """
+    import ctypes
+
+    arena_max, mmap_threshold, trim_threshold = -8, -3, -1  # names in malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        tune = ctypes.CDLL("libc.so.6").mallopt
+        for option, value in ((arena_max, 1), (mmap_threshold, 32 << 20), (trim_threshold, 512 << 20)):
+            tune(option, value)
 
 
 def log_as_json() -> None:
