@@ -52,6 +52,9 @@ class Ledger(dict[tuple[str, str], Delivery]):
     def delivery(self, sop_instance_uid: str, destination: str) -> Delivery | None:
         return self.get((sop_instance_uid, destination))
 
+    def deliveries(self, sop_instance_uid: str | None = None) -> list[Delivery]:
+        return [row for (uid, _), row in self.items() if sop_instance_uid in (None, uid)]
+
     def save_delivery(self, delivery: Delivery) -> None:
         self[delivery.sop_instance_uid, delivery.destination] = delivery
 
