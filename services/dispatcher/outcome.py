@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 
 from prognode.ports import SendResult
+from prognode.runtime import worker
 from services.dispatcher.settings import DispatcherSettings
 
 SUCCESS = 0x0000
@@ -43,8 +44,8 @@ def backoff_s(attempts: int, settings: DispatcherSettings, jitter: float) -> flo
 
     ``jitter`` in [0, 1) takes away up to half of it, so that many objects do not all come back at one moment.
     """
-    doubled = settings.retry_first_s * 2.0 ** min(max(attempts - 1, 0), 32)
-    return float(min(settings.retry_cap_s, doubled) * (1.0 - 0.5 * jitter))
+    pause_s = worker.backoff_s(attempts - 1, settings.retry_first_s, settings.retry_cap_s)
+    return pause_s * (1.0 - 0.5 * jitter)
 
 
 def judge(

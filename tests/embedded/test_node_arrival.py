@@ -41,16 +41,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NodeHere,
 
 
 @pytest.fixture
-def node(shared) -> NodeHere:
-    return shared[0]
-
-
-@pytest.fixture
-def pacs(shared) -> ReceivingPacs:
-    return shared[1]
-
-
-@pytest.fixture
 def study() -> SyntheticStudy:
     """A study that no other test sends."""
     return small_study(seed=next(_seeds))

@@ -23,16 +23,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NodeHere,
         yield running
 
 
-@pytest.fixture
-def node(shared) -> NodeHere:
-    return shared[0]
-
-
-@pytest.fixture
-def pacs(shared) -> ReceivingPacs:
-    return shared[1]
-
-
 def refused(node: NodeHere, pacs: ReceivingPacs, study: SyntheticStudy, reason: str) -> Dataset:
     """The refusal of a study that was sent."""
     node.send(study.instances)

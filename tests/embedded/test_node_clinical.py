@@ -25,16 +25,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NodeHere,
 
 
 @pytest.fixture
-def node(shared) -> NodeHere:
-    return shared[0]
-
-
-@pytest.fixture
-def pacs(shared) -> ReceivingPacs:
-    return shared[1]
-
-
-@pytest.fixture
 def study(node: NodeHere, pacs: ReceivingPacs) -> SyntheticStudy:
     """A study whose preliminary report is out."""
     made = small_study(seed=next(_seeds))

@@ -38,16 +38,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NodeHere,
         yield running
 
 
-@pytest.fixture
-def node(shared) -> NodeHere:
-    return shared[0]
-
-
-@pytest.fixture
-def pacs(shared) -> ReceivingPacs:
-    return shared[1]
-
-
 # ---------------------------------------------------------------- studies with a fault
 
 
