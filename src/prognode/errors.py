@@ -7,6 +7,7 @@
     ├── BadRequest       a person gave a wrong file, option or address: one sentence, exit 2
     ├── Unavailable      a peer, disk or engine does not answer now: retried with back-off
     ├── GaveUp           a peer will never take this: set aside as a dead letter that says why
+    ├── NotEstimable     the data cannot support an estimate: the laboratory's report says so in its place
     └── RecipeMismatch   recipe, extractor and code do not belong together: the service refuses to start
 
 Any other exception is a bug: the message that met it becomes a dead letter, and many in a row stop the process loudly.
@@ -78,6 +79,13 @@ class Unavailable(PrognodeError):
 
 class GaveUp(PrognodeError):
     """Trying again cannot help; the message is set aside with this reason, which holds no patient data."""
+
+
+class NotEstimable(PrognodeError):
+    """A statistic that these data do not determine: no events, separation, a constant column, too few patients.
+
+    The sentence names what is missing, never a patient; it stands in the report where the number would.
+    """
 
 
 class RecipeMismatch(PrognodeError):
