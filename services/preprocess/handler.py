@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prognode.domain.aorta import aorta_hounsfield
-from prognode.domain.crop import CropWindow, crop
-from prognode.domain.geometry import Stack, build_stack, pixel_from_lps
+from prognode.domain.crop import CropWindow
+from prognode.domain.geometry import Stack, pixel_from_lps
 from prognode.domain.need_set import NeedSet
 from prognode.domain.phase import (
     DescriptionRules,
@@ -19,10 +19,11 @@ from prognode.domain.phase import (
     header_evidence,
     hounsfield_evidence,
 )
+from prognode.domain.phase_crop import PhaseCrop, cut_phase
 from prognode.domain.prognosis import Phase
 from prognode.domain.readiness import needs_from_json
 from prognode.domain.report import PhaseFinding, RoiReference
-from prognode.domain.roi import Match, Roi, largest_of, longest_diameter_mm, match_roi
+from prognode.domain.roi import largest_of, longest_diameter_mm
 from prognode.errors import InvalidInput
 from prognode.events import facts
 from prognode.ports import Case, Event, Index, Instance, ObjectStore
@@ -38,17 +39,14 @@ from services.preprocess.settings import PreprocessSettings
 class _Series:
     """One drawn-on series of the need-set, read from the store."""
 
-    uid: str
-    roi: Roi
+    cut: PhaseCrop
     roi_object: Instance
-    match: Match
-    stack: Stack
-    hu: NDArray[np.float32]
-    window: CropWindow
-    crop_hu: NDArray[np.float32]
     aorta_hu: float | None
-    remarks: tuple[str, ...]
     description: str
+
+    @property
+    def uid(self) -> str:
+        return self.cut.need.series_instance_uid
 
 
 @dataclass(frozen=True)
@@ -102,34 +100,24 @@ class Preprocess:
         ]
         return CropArchive(
             findings=(found[0], found[1]),
-            crops_hu=np.stack([one.crop_hu for _, one in ordered]),
+            crops_hu=np.stack([one.cut.crop_hu for _, one in ordered]),
             images_hu=(_image(ordered[0][1], found[0]), _image(ordered[1][1], found[1])),
             accepted_at=f"{max(accepted):%Y%m%d%H%M%S}",
-            remarks=tuple(dict.fromkeys(remark for one in series for remark in one.remarks)),
+            remarks=tuple(dict.fromkeys(remark for one in series for remark in one.cut.remarks)),
         )
 
     def _read(self, need: NeedSet, instances: Mapping[str, Instance]) -> _Series:
         """Contour, planes, pixels, crop and aorta of one need-set."""
-        assert need.window is not None, "a case that is ready has its windows"
         roi_object = instances[need.roi.object_uid]
         roi = next(roi for roi in self.reader.rois([roi_object]) if need.roi.names(roi))
-        first = instances[need.planes[0].sop_instance_uid]
-        frame = first.card.get("frame_of_reference_uid") or None
-        stack = build_stack(need.series_instance_uid, frame, need.planes)
-        match = match_roi(roi, stack)
-        hu = self.reader.hounsfield_stack(stack.planes, instances)
+        card = instances[need.planes[0].sop_instance_uid].card
+        frame = card.get("frame_of_reference_uid") or None
+        cut = cut_phase(need, roi, frame, lambda planes: self.reader.hounsfield_stack(planes, instances))
         return _Series(
-            uid=need.series_instance_uid,
-            roi=roi,
+            cut=cut,
             roi_object=roi_object,
-            match=match,
-            stack=stack,
-            hu=hu,
-            window=need.window,
-            crop_hu=crop(hu, stack, need.window),
-            aorta_hu=aorta_hounsfield(hu, stack),
-            remarks=(*need.remarks, *match.warnings, *roi.warnings),
-            description=str(first.card.get("series_description") or ""),
+            aorta_hu=aorta_hounsfield(cut.hu, cut.stack),
+            description=str(card.get("series_description") or ""),
         )
 
     def _evidence(
@@ -152,10 +140,11 @@ def description_rules(settings: PreprocessSettings) -> DescriptionRules:
 
 
 def _finding(phase: Phase, series: _Series, evidence: str) -> PhaseFinding:
-    largest = largest_of(series.match.sections)
+    cut = series.cut
+    largest = largest_of(cut.match.sections)
     plane = next(
         plane
-        for plane in series.stack.planes
+        for plane in cut.stack.planes
         if (plane.sop_instance_uid, plane.frame) == (largest.sop_instance_uid, largest.frame)
     )
     return PhaseFinding(
@@ -164,21 +153,21 @@ def _finding(phase: Phase, series: _Series, evidence: str) -> PhaseFinding:
         series_description=series.description,
         evidence=evidence,
         roi=RoiReference(
-            kind=series.roi.kind,
+            kind=cut.roi.kind,
             sop_instance_uid=series.roi_object.sop_instance_uid,
             sop_class_uid=series.roi_object.sop_class_uid,
             series_instance_uid=series.roi_object.series_instance_uid,
-            number=series.roi.number,
-            name=series.roi.name,
+            number=cut.roi.number,
+            name=cut.roi.name,
         ),
         plane=plane,
         # image relative coordinates begin at the corner of the first pixel, not at its centre (PS3.3 C.18.6.1.2)
         outlines_px=tuple(pixel_from_lps(plane, outline) + 0.5 for outline in largest.outlines),
-        slice_uids=_nearest_images(series.stack, series.window),
+        slice_uids=_nearest_images(cut.stack, cut.window),
         largest_area_mm2=largest.area_mm2,
-        longest_diameter_mm=longest_diameter_mm(series.roi),
-        volume_mm3=series.match.volume_mm3,
-        remarks=(*series.match.warnings, *series.roi.warnings),
+        longest_diameter_mm=longest_diameter_mm(cut.roi),
+        volume_mm3=cut.match.volume_mm3,
+        remarks=(*cut.match.warnings, *cut.roi.warnings),
     )
 
 
@@ -193,8 +182,8 @@ def _nearest_images(stack: Stack, window: CropWindow) -> tuple[str, ...]:
 def _image(series: _Series, finding: PhaseFinding) -> NDArray[np.float32]:
     """(rows, columns) of the image with the largest cross-section."""
     wanted = (finding.plane.sop_instance_uid, finding.plane.frame)
-    position = [(plane.sop_instance_uid, plane.frame) for plane in series.stack.planes].index(wanted)
-    return series.hu[position]
+    position = [(plane.sop_instance_uid, plane.frame) for plane in series.cut.stack.planes].index(wanted)
+    return series.cut.hu[position]
 
 
 def _sentence(evidence: Sequence[PhaseEvidence], series_uid: str) -> str:
