@@ -304,8 +304,11 @@ def _bowel() -> list[Solid]:
     return solids
 
 
-def paint_abdomen(grid: Grid, tumour: Tumour, breath_shift_mm: Vector) -> Labels:
-    """Tissue codes (plane, row, column) of one phase, the organs moved by ``breath_shift_mm``."""
+def paint_abdomen(grid: Grid, tumour: Tumour, breath_shift_mm: Vector, necrosis: float = 0.38) -> Labels:
+    """Tissue codes (plane, row, column) of one phase, the organs moved by ``breath_shift_mm``.
+
+    The tumour's core dies off: ``necrosis`` is its size relative to the tumour.
+    """
     labels: Labels = np.full(grid.shape, CODE_OF["air"], dtype=np.uint8)
     for solid in body_frame():
         solid.paint(labels, grid)
@@ -314,7 +317,7 @@ def paint_abdomen(grid: Grid, tumour: Tumour, breath_shift_mm: Vector) -> Labels
     box = tumour.box(grid)
     np.copyto(labels[box], np.uint8(CODE_OF["tumour"]), where=tumour.inside(grid, box))
     a, b, c = tumour.semi_axes_mm
-    core = replace(tumour, semi_axes_mm=(0.38 * a, 0.38 * b, 0.38 * c))
+    core = replace(tumour, semi_axes_mm=(necrosis * a, necrosis * b, necrosis * c))
     box = core.box(grid)
     np.copyto(labels[box], np.uint8(CODE_OF["necrosis"]), where=core.inside(grid, box))
     return labels

@@ -92,6 +92,10 @@ class StudySpec:
     arterial_description: str = "SYNTHETIC abdomen arterial"
     venous_description: str = "SYNTHETIC abdomen portal venous"
     noise_hu: float = 12.0
+    texture_hu: tuple[float, float] = (14.0, 14.0)
+    """Spread of the blotches inside the tumour, arterial and venous."""
+    necrosis: tuple[float, float] = (0.38, 0.38)
+    """Size of the dark core relative to the tumour, arterial and venous."""
     transfer_syntax: str = ExplicitVRLittleEndian
     """Of the CT images: native, or lossless RLE, JPEG, JPEG-LS or JPEG 2000."""
     patient_id: str | None = None
@@ -252,14 +256,15 @@ def _noise_tiles(spec: StudySpec, phase: Phase) -> NDArray[np.float32]:
     return np.asarray(smooth * (spec.noise_hu / max(float(smooth.std()), 1e-9)), dtype=np.float32)
 
 
-def _texture(spec: StudySpec, grid: Grid, tumour: Tumour) -> NDArray[np.float32]:
-    """Blotches of about 4 mm inside the tumour's box, the same in both phases."""
+def _texture(spec: StudySpec, phase: Phase, grid: Grid, tumour: Tumour) -> NDArray[np.float32]:
+    """Blotches of about 4 mm inside the tumour's box, in the same places in both phases."""
     from scipy.ndimage import gaussian_filter
 
     shape = tuple(part.stop - part.start for part in tumour.box(grid))
     field_hu = np.random.default_rng([spec.seed, 99]).standard_normal(shape, dtype=np.float32)
     smooth = gaussian_filter(field_hu, 4.0 / grid.spacing_mm)
-    return np.asarray(smooth * (14.0 / max(float(smooth.std()), 1e-9)), dtype=np.float32)
+    spread = spec.texture_hu[PHASES.index(phase)]
+    return np.asarray(smooth * (spread / max(float(smooth.std()), 1e-9)), dtype=np.float32)
 
 
 def _slices_hu(spec: StudySpec, phase: Phase) -> Iterator[NDArray[np.int16]]:
@@ -267,9 +272,10 @@ def _slices_hu(spec: StudySpec, phase: Phase) -> Iterator[NDArray[np.int16]]:
     from scipy.ndimage import gaussian_filter
 
     grid, tumour = series_grid(spec), _phase_tumour(spec, phase)
-    labels = paint_abdomen(grid, tumour, _breath_shift(spec, phase))
+    necrosis = spec.necrosis[PHASES.index(phase)]
+    labels = paint_abdomen(grid, tumour, _breath_shift(spec, phase), necrosis)
     table = hounsfield_table(phase, "venous" if spec.enhancement == "same" else None)
-    box, texture = tumour.box(grid), _texture(spec, grid, tumour)
+    box, texture = tumour.box(grid), _texture(spec, phase, grid, tumour)
     noise, random = _noise_tiles(spec, phase), np.random.default_rng([spec.seed, PHASES.index(phase), 7])
     blur_px = 0.45 / np.array([spec.row_spacing_mm, spec.column_spacing_mm])
     for plane in range(spec.slices):

@@ -14,7 +14,7 @@ from prognode.statistics.lasso_cox import (
     lambda_grid,
     largest_lambda,
     lasso_cox_path,
-    risk_sets,
+    death_times,
     standardised,
 )
 from prognode.statistics.outcome import Outcome, outcome
@@ -35,7 +35,7 @@ def cohort(
 def loss(features: np.ndarray, followed: Outcome, coefficients: np.ndarray) -> float:
     """Negative partial log-likelihood per patient."""
     order = np.argsort(followed.time, kind="stable")
-    return -breslow_loglik(risk_sets(followed.of(order)), features[order] @ coefficients) / len(followed)
+    return -breslow_loglik(death_times(followed.of(order)), features[order] @ coefficients) / len(followed)
 
 
 @settings(deadline=None, max_examples=25)

@@ -18,12 +18,13 @@ from prognode.errors import NotEstimable
 from prognode.statistics.lasso_cox import (
     LassoPath,
     breslow_loglik,
+    death_times,
     lambda_grid,
     lasso_cox_path,
-    risk_sets,
     walk,
 )
 from prognode.statistics.outcome import Floats, Outcome
+from prognode.statistics.partial_likelihood import distinguishable
 
 Folds = NDArray[np.intp]
 Rule = Literal["min", "1se"]
@@ -106,6 +107,7 @@ def _curve(
     features: Floats, outcome: Outcome, folds: Folds, lambdas: Floats, rising: float
 ) -> tuple[Floats, Floats]:
     """Mean deviance per death over the folds and its standard error, up to where it rose by ``rising`` errors."""
+    outcome = Outcome(distinguishable(outcome.time), outcome.event)
     order = np.argsort(outcome.time, kind="stable")
     features, outcome, folds = features[order], outcome.of(order), folds[order]
     judging = [fold for fold in np.unique(folds) if _judges(outcome, folds == fold)]
@@ -142,7 +144,7 @@ def _deviances(
     features: Floats, outcome: Outcome, rest: NDArray[np.bool_], lambdas: Floats
 ) -> Iterator[float]:
     """What the fold outside ``rest`` adds to the deviance at each lambda; NaN where the path of ``rest`` has ended."""
-    everybody, trained = risk_sets(outcome), risk_sets(outcome.of(rest))
+    everybody, trained = death_times(outcome), death_times(outcome.of(rest))
     constant = everybody.saturated - trained.saturated
     reached = 0
     for step in walk(features[rest], outcome.of(rest), lambdas):

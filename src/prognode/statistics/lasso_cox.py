@@ -22,6 +22,7 @@ from scipy.linalg import lapack
 
 from prognode.errors import NotEstimable
 from prognode.statistics.outcome import Floats, Outcome
+from prognode.statistics.partial_likelihood import distinguishable
 
 Integers = NDArray[np.intp]
 
@@ -53,7 +54,7 @@ class LassoPath:
 
 
 @dataclass(frozen=True, slots=True)
-class RiskSets:
+class DeathTimes:
     """What Breslow's partial likelihood needs of an outcome, whose patients are sorted by ascending time."""
 
     events: Floats
@@ -71,12 +72,12 @@ class RiskSets:
         return -float(self.deaths @ np.log(self.deaths))
 
 
-def risk_sets(ascending: Outcome) -> RiskSets:
-    """Risk sets of an outcome that is sorted by time. Raises NotEstimable when nobody died."""
+def death_times(ascending: Outcome) -> DeathTimes:
+    """Deaths and risk sets of an outcome that is sorted by time. Raises NotEstimable when nobody died."""
     if not ascending.events:
         raise NotEstimable("nobody died: there is no partial likelihood")
     times, deaths = np.unique(ascending.time[ascending.event], return_counts=True)
-    return RiskSets(
+    return DeathTimes(
         events=ascending.event.astype(np.float64),
         starts=np.searchsorted(ascending.time, times, side="left"),
         deaths=deaths.astype(np.float64),
@@ -84,7 +85,7 @@ def risk_sets(ascending: Outcome) -> RiskSets:
     )
 
 
-def breslow_loglik(sets: RiskSets, eta: Floats) -> float:
+def breslow_loglik(sets: DeathTimes, eta: Floats) -> float:
     """Partial log-likelihood of linear predictors (n,), in the order of ``sets``."""
     top = float(eta.max())
     at_risk = np.exp(eta - top)[::-1].cumsum()[::-1][sets.starts]
@@ -106,7 +107,7 @@ class _Point:
     """(n,) weight times cumulative hazard: the diagonal part of the Hessian by eta, times n."""
 
 
-def _point(sets: RiskSets, eta: Floats) -> _Point:
+def _point(sets: DeathTimes, eta: Floats) -> _Point:
     n, top = len(eta), float(eta.max())
     weights = np.exp(eta - top)
     at_risk = weights[::-1].cumsum()[::-1][sets.starts]
@@ -116,7 +117,7 @@ def _point(sets: RiskSets, eta: Floats) -> _Point:
     return _Point(-float(loglik) / n, weights, at_risk, (curvature - sets.events) / n, curvature)
 
 
-def _hessian(sets: RiskSets, at: _Point, columns: Floats) -> Floats:
+def _hessian(sets: DeathTimes, at: _Point, columns: Floats) -> Floats:
     """(k, k) second derivative of the loss by the coefficients of ``columns`` (n, k)."""
     below = (at.weights[:, None] * columns)[::-1].cumsum(axis=0)[::-1][sets.starts]
     means = below * (np.sqrt(sets.deaths) / at.at_risk)[:, None]
@@ -126,7 +127,7 @@ def _hessian(sets: RiskSets, at: _Point, columns: Floats) -> Floats:
 class _Solver:
     """Walks down the path; holds the coefficients of the features that are in the model."""
 
-    def __init__(self, columns: Floats, sets: RiskSets) -> None:
+    def __init__(self, columns: Floats, sets: DeathTimes) -> None:
         self.columns = columns  # (n, p), standardised, patients by ascending time
         self.by_feature = np.ascontiguousarray(columns.T)
         self.sets = sets
@@ -241,13 +242,14 @@ def lambda_grid(features: Floats, outcome: Outcome, count: int = 100) -> Floats:
     return largest_lambda(features, outcome) * np.geomspace(1.0, smallest, count)
 
 
-def _prepared(features: Floats, outcome: Outcome) -> tuple[Floats, RiskSets, Floats, Integers]:
+def _prepared(features: Floats, outcome: Outcome) -> tuple[Floats, DeathTimes, Floats, Integers]:
     if features.ndim != 2 or features.shape[0] != len(outcome):
         raise ValueError(f"features {features.shape} do not fit {len(outcome)} patients")
     if not np.isfinite(features).all():
         raise ValueError("a feature is not finite")
+    outcome = Outcome(distinguishable(outcome.time), outcome.event)
     order = np.argsort(outcome.time, kind="stable")
-    sets = risk_sets(outcome.of(order))
+    sets = death_times(outcome.of(order))
     columns, spread, varying = standardised(features[order])
     if not len(varying):
         raise NotEstimable("every feature is constant: there is nothing to select from")

@@ -1,0 +1,143 @@
+"""A patient's crops from the folders and contour files that a cohort table names, cut by the node's own functions.
+
+Where the table names a whole study, the node's own rules say which series is which phase and which ROI is the tumour.
+Where it names folder and contour of each phase, the table has decided that, and the rules are not asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from apps.config import NodeConfig
+from apps.dicom_files import Pile, read_pile
+from apps.inspect_rois import NAMELESS
+from apps.judged_study import judge_studies, read_planes
+from prognode.adapters.nifti_contours import is_label_image, read_label_image
+from prognode.domain.need_set import NeedSet
+from prognode.domain.phase_crop import PhaseCrop, cut_phase
+from prognode.domain.prognosis import Phase
+from prognode.domain.readiness import Choices, Rules, assess
+from prognode.domain.roi import Roi, longest_diameter_mm
+from prognode.errors import InvalidInput, Reason
+from prognode.runtime.studies import series_views
+from services.receiver.assembly import rules_of
+from training.cohort import PHASES, Contour, Images
+from training.extraction import Reading
+
+
+@dataclass(frozen=True)
+class CohortImages:
+    """A :class:`~training.extraction.CropSource` over files."""
+
+    config: NodeConfig | None = None
+    """Whose rules for ROIs and descriptions hold; None: the built-in ones."""
+
+    def files(self, images: Images, *, second: bool) -> list[Path]:
+        """Every file that a reading is made of, in a fixed order."""
+        contours = (images.second if second else images.contours).values()
+        places = [*images.folders.values(), *([images.study] if images.study else [])]
+        found = [path for place in places for path in _below(place)]
+        return list(dict.fromkeys([*found, *(contour.path for contour in contours)]))
+
+    def read(self, images: Images, *, second: bool) -> Reading:
+        """Cut both phases. Raises InvalidInput where the node would refuse, or the contour cannot be told."""
+        contours = images.second if second else images.contours
+        if contours:
+            cuts = [self._cut_phase(phase, images, contours[phase]) for phase in PHASES]
+        else:
+            assert images.study is not None
+            cuts = self._cut_study(images.study)
+        return Reading(
+            crops_hu=np.stack([cut.crop_hu for cut in cuts]),
+            longest_diameter_mm=max(longest_diameter_mm(cut.roi) for cut in cuts),
+            remarks=tuple(dict.fromkeys(remark for cut in cuts for remark in cut.remarks)),
+        )
+
+    # ------------------------------------------------------------ a whole study
+
+    def _cut_study(self, folder: Path) -> list[PhaseCrop]:
+        pile = _pile(folder)
+        case = judge_studies(pile, self.config)[0]
+        if case.conflict:
+            raise case.conflict
+        if case.found.reason:
+            raise InvalidInput(case.found.reason, case.found.detail, case.found.candidates)
+        by_phase = {case.phases.get(need.series_instance_uid): need for need in case.found.needs}
+        if not set(PHASES) <= set(by_phase):
+            waits = "; ".join(wait.text for wait in case.found.waiting_for[:2]) or "contours on both phases"
+            raise InvalidInput(Reason.PHASE_SINGLE, f"the study is not complete: {waits}")
+        return [_cut(by_phase[phase], _roi_of(by_phase[phase], pile.rois), pile) for phase in PHASES]
+
+    # ------------------------------------------------------------ a phase by itself
+
+    def _cut_phase(self, phase: Phase, images: Images, contour: Contour) -> PhaseCrop:
+        folder = images.folders.get(phase) or images.study
+        assert folder is not None
+        label_image = is_label_image(contour.path)
+        pile = _pile(folder) if label_image else _pile(folder, contour.path)
+        rois = list(read_label_image(contour.path) if label_image else _of_file(pile, contour.path))
+        roi = _chosen(rois, contour, rules_of(self.config.assembly) if self.config else Rules())
+        choice = Choices(rois={phase: f"{roi.object_uid}#{roi.number}"})
+        found = assess(
+            series_views(pile.instances), [roi], NAMELESS, choice, quiet=True, fetch_exhausted=True
+        )
+        if found.reason:
+            raise InvalidInput(found.reason, found.detail, found.candidates)
+        if not found.needs:
+            detail = f"the {phase} contour names images that are not in its folder"
+            raise InvalidInput(Reason.SLICES_MISSING, detail)
+        return _cut(found.needs[0], roi, pile)
+
+
+def _below(place: Path) -> list[Path]:
+    return [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+
+
+def _pile(folder: Path, contour: Path | None = None) -> Pile:
+    paths = [path for path in _below(folder) if not is_label_image(path)]
+    pile = read_pile(list(dict.fromkeys([*paths, *([contour] if contour else [])])))
+    if not pile.instances:
+        why = f"; first: {pile.problems[0]}" if pile.problems else ""
+        raise InvalidInput(Reason.SLICES_MISSING, f"no file of {folder.name} is a DICOM image{why}")
+    return pile
+
+
+def _of_file(pile: Pile, path: Path) -> list[Roi]:
+    """ROIs of one contour object, though the folder may hold others."""
+    mine = {uid for uid, known in pile.paths.items() if known == path}
+    found = [roi for roi in pile.rois if roi.object_uid in mine]
+    if not found:
+        told = next((problem for problem in pile.problems if str(path) in problem), "")
+        detail = told.replace(str(path), path.name) or f"{path.name} holds no contours"
+        raise InvalidInput(Reason.ROI_UNREADABLE, detail)
+    return found
+
+
+def _chosen(rois: Sequence[Roi], contour: Contour, rules: Rules) -> Roi:
+    """The ROI that the table means: by number, or the only one, or the only one that is called tumour."""
+    if contour.number is not None:
+        numbered = [roi for roi in rois if roi.number == contour.number]
+        if not numbered:
+            raise InvalidInput(Reason.ROI_NONE, f"{contour.path.name} has no ROI #{contour.number}")
+        return numbered[0]
+    named = rois if len(rois) == 1 else [roi for roi in rois if rules.match(roi)]
+    if len(named) == 1:
+        return named[0]
+    candidates = tuple(f"{contour.path.name}#{roi.number} '{roi.name}'" for roi in rois)
+    reason = Reason.ROI_SEVERAL if named else Reason.ROI_NONE
+    raise InvalidInput(reason, f"name one of {', '.join(candidates)} in the table", candidates)
+
+
+def _roi_of(need: NeedSet, rois: Sequence[Roi]) -> Roi:
+    return next(roi for roi in rois if need.roi.names(roi))
+
+
+def _cut(need: NeedSet, roi: Roi, pile: Pile) -> PhaseCrop:
+    first = need.planes[0].sop_instance_uid
+    card = next(instance.card for instance in pile.instances if instance.sop_instance_uid == first)
+    frame = card.get("frame_of_reference_uid") or None
+    return cut_phase(need, roi, frame, lambda planes: read_planes(pile, planes))
