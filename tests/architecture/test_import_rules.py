@@ -15,7 +15,7 @@ PROMISED = {
     "inside prognode imports run one way",
     "services never import each other",
     "services see ports, never adapters",
-    "the domain does no I/O",
+    "domain and statistics do no I/O",
 }
 
 

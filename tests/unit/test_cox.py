@@ -14,9 +14,8 @@ from lifelines.statistics import logrank_test
 
 from prognode.errors import NotEstimable
 from prognode.statistics.cox import baseline_hazard, fit_cox, martingale_residuals, survival_probability
-from prognode.statistics.outcome import Outcome, outcome
+from prognode.statistics.outcome import Outcome, distinguishable, outcome
 from prognode.statistics.partial_likelihood import (
-    distinguishable,
     partial_likelihood,
     risk_sets,
     weighted_information,

@@ -24,7 +24,6 @@ from prognode.statistics.lasso_cox import (
     walk,
 )
 from prognode.statistics.outcome import Floats, Outcome
-from prognode.statistics.partial_likelihood import distinguishable
 
 Folds = NDArray[np.intp]
 Rule = Literal["min", "1se"]
@@ -107,7 +106,6 @@ def _curve(
     features: Floats, outcome: Outcome, folds: Folds, lambdas: Floats, rising: float
 ) -> tuple[Floats, Floats]:
     """Mean deviance per death over the folds and its standard error, up to where it rose by ``rising`` errors."""
-    outcome = Outcome(distinguishable(outcome.time), outcome.event)
     order = np.argsort(outcome.time, kind="stable")
     features, outcome, folds = features[order], outcome.of(order), folds[order]
     judging = [fold for fold in np.unique(folds) if _judges(outcome, folds == fold)]

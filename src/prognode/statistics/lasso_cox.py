@@ -22,7 +22,6 @@ from scipy.linalg import lapack
 
 from prognode.errors import NotEstimable
 from prognode.statistics.outcome import Floats, Outcome
-from prognode.statistics.partial_likelihood import distinguishable
 
 Integers = NDArray[np.intp]
 
@@ -247,7 +246,6 @@ def _prepared(features: Floats, outcome: Outcome) -> tuple[Floats, DeathTimes, F
         raise ValueError(f"features {features.shape} do not fit {len(outcome)} patients")
     if not np.isfinite(features).all():
         raise ValueError("a feature is not finite")
-    outcome = Outcome(distinguishable(outcome.time), outcome.event)
     order = np.argsort(outcome.time, kind="stable")
     sets = death_times(outcome.of(order))
     columns, spread, varying = standardised(features[order])

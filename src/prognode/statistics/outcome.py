@@ -12,6 +12,10 @@ Bools = NDArray[np.bool_]
 Index = NDArray[np.bool_] | NDArray[np.intp]
 
 
+SAME_TIME = float(np.sqrt(np.finfo(float).eps))
+"""Times closer than this, absolutely or against their mean, are one time, as R's ``timefix``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Follow-up of n patients, as R's ``Surv(time, event)``. Make it with :func:`outcome`, which checks it."""
@@ -39,7 +43,7 @@ class Outcome:
 
 
 def outcome(time: ArrayLike, event: ArrayLike) -> Outcome:
-    """Checked (n,) times and events (bool, or 0 and 1).
+    """Checked (n,) times and events (bool, or 0 and 1); times that differ only by rounding become one.
 
     Raises ValueError for shapes that differ, times that are negative or not finite, events other than 0 and 1.
     """
@@ -50,4 +54,19 @@ def outcome(time: ArrayLike, event: ArrayLike) -> Outcome:
         raise ValueError("a time is negative or not finite")
     if not np.isin(events, (0, 1)).all():
         raise ValueError("an event is neither 0 nor 1")
-    return Outcome(times, events.astype(np.bool_))
+    return Outcome(distinguishable(times), events.astype(np.bool_))
+
+
+def distinguishable(time: Floats) -> Floats:
+    """(n,) times with those that differ only by rounding made equal to the earliest, as R's ``aeqSurv``."""
+    if len(time) < 2:
+        return time
+    known = np.sort(time)
+    gaps = known[1:] - known[:-1]
+    if not ((gaps > 0) & (gaps <= SAME_TIME * max(1.0, known[-1]))).any():
+        return time
+    known = np.unique(known)
+    gaps = np.diff(known)
+    apart = (gaps > SAME_TIME) & (gaps / known.mean() > SAME_TIME)
+    starts = known[np.concatenate(([True], apart))]
+    return starts[np.searchsorted(starts, time, side="right") - 1]

@@ -17,9 +17,6 @@ from prognode.statistics.outcome import Floats, Index, Outcome
 
 Ties = Literal["efron", "breslow"]
 
-SAME_TIME = float(np.sqrt(np.finfo(float).eps))
-"""Times closer than this, absolutely or against their mean, are one time, as R's ``coxph`` with ``timefix``."""
-
 
 @dataclass(frozen=True, slots=True)
 class RiskSets:
@@ -56,28 +53,14 @@ class RiskSets:
         return met
 
 
-def distinguishable(time: Floats) -> Floats:
-    """(n,) times with those that differ only by rounding made equal to the earliest, as R's ``aeqSurv``."""
-    known = np.sort(time)
-    gaps = known[1:] - known[:-1]
-    if not ((gaps > 0) & (gaps <= SAME_TIME * max(1.0, known[-1]))).any():
-        return time
-    known = np.unique(known)
-    gaps = np.diff(known)
-    apart = (gaps > SAME_TIME) & (gaps / known.mean() > SAME_TIME)
-    starts = known[np.concatenate(([True], apart))]
-    return starts[np.searchsorted(starts, time, side="right") - 1]
-
-
 def risk_sets(outcome: Outcome, ties: Ties = "efron") -> RiskSets:
     """Risk sets of an outcome of n patients. Raises NotEstimable when nobody died, ValueError for unknown ties."""
     if ties not in ("efron", "breslow"):
         raise ValueError(f"ties are efron or breslow, not {ties}")
     if not outcome.event.any():
         raise NotEstimable("nobody died, so no hazard can be estimated")
-    time = distinguishable(outcome.time)
-    order = time.argsort(kind="stable")
-    time = time[order]
+    order = outcome.time.argsort(kind="stable")
+    time = outcome.time[order]
     deaths = outcome.event[order].nonzero()[0]
     at = time[deaths]
     earliest = at.searchsorted(at)

@@ -21,7 +21,6 @@ from prognode.statistics.outcome import Floats, Outcome
 from prognode.statistics.partial_likelihood import (
     PartialLikelihood,
     RiskSets,
-    distinguishable,
     partial_likelihood,
     risk_sets,
     weighted_information,
@@ -115,7 +114,7 @@ def transformed_time(outcome: Outcome, sets: RiskSets, transform: Transform) -> 
 
 def _mean_ranks(outcome: Outcome, deaths: Floats) -> Floats:
     """(E,) rank of each death's time among the times of all patients; equal times share the mean of their ranks."""
-    times = np.sort(distinguishable(outcome.time))
+    times = np.sort(outcome.time)
     ranks: Floats = (times.searchsorted(deaths) + 1 + times.searchsorted(deaths, side="right")) / 2
     return ranks
 
