@@ -92,10 +92,8 @@ class StudySpec:
     arterial_description: str = "SYNTHETIC abdomen arterial"
     venous_description: str = "SYNTHETIC abdomen portal venous"
     noise_hu: float = 12.0
-    texture_hu: tuple[float, float] = (14.0, 14.0)
-    """Spread of the blotches inside the tumour, arterial and venous."""
-    necrosis: tuple[float, float] = (0.38, 0.38)
-    """Size of the dark core relative to the tumour, arterial and venous."""
+    enhancement_hu: tuple[float, float] = (0.0, 0.0)
+    """What the tumour takes up beyond its usual contrast, arterial and venous."""
     transfer_syntax: str = ExplicitVRLittleEndian
     """Of the CT images: native, or lossless RLE, JPEG, JPEG-LS or JPEG 2000."""
     patient_id: str | None = None
@@ -195,7 +193,8 @@ def series_grid(spec: StudySpec) -> Grid:
     return Grid(shape, -((np.array(shape) - 1) / 2 * spacing) @ axes, axes, spacing)
 
 
-def _phase_tumour(spec: StudySpec, phase: Phase) -> Tumour:
+def phase_tumour(spec: StudySpec, phase: Phase) -> Tumour:
+    """The tumour of one phase, where breathing put it."""
     shift = _breath_shift(spec, phase)
     x, y, z = (a + b for a, b in zip(spec.tumour_centre_mm, shift, strict=True))
     return replace(spec.tumour, centre_mm=(x, y, z))
@@ -216,7 +215,7 @@ def tumour_truth(spec: StudySpec, phase: Phase) -> TumourTruth:
         BadRequest: no image plane cuts the tumour.
 
     """
-    grid, tumour, uids = series_grid(spec), _phase_tumour(spec, phase), _image_uids(spec, phase)
+    grid, tumour, uids = series_grid(spec), phase_tumour(spec, phase), _image_uids(spec, phase)
     areas = {k: tumour.area_mm2(tumour.height_mm(grid, k)) for k in range(spec.slices)}
     largest = max(areas, key=lambda k: areas[k])
     if areas[largest] <= 0:
@@ -256,26 +255,25 @@ def _noise_tiles(spec: StudySpec, phase: Phase) -> NDArray[np.float32]:
     return np.asarray(smooth * (spec.noise_hu / max(float(smooth.std()), 1e-9)), dtype=np.float32)
 
 
-def _texture(spec: StudySpec, phase: Phase, grid: Grid, tumour: Tumour) -> NDArray[np.float32]:
-    """Blotches of about 4 mm inside the tumour's box, in the same places in both phases."""
+def _texture(spec: StudySpec, grid: Grid, tumour: Tumour) -> NDArray[np.float32]:
+    """Blotches of about 4 mm inside the tumour's box, the same in both phases."""
     from scipy.ndimage import gaussian_filter
 
     shape = tuple(part.stop - part.start for part in tumour.box(grid))
     field_hu = np.random.default_rng([spec.seed, 99]).standard_normal(shape, dtype=np.float32)
     smooth = gaussian_filter(field_hu, 4.0 / grid.spacing_mm)
-    spread = spec.texture_hu[PHASES.index(phase)]
-    return np.asarray(smooth * (spread / max(float(smooth.std()), 1e-9)), dtype=np.float32)
+    return np.asarray(smooth * (14.0 / max(float(smooth.std()), 1e-9)), dtype=np.float32)
 
 
 def _slices_hu(spec: StudySpec, phase: Phase) -> Iterator[NDArray[np.int16]]:
     """Hounsfield units (rows, columns) of each plane, ascending."""
     from scipy.ndimage import gaussian_filter
 
-    grid, tumour = series_grid(spec), _phase_tumour(spec, phase)
-    necrosis = spec.necrosis[PHASES.index(phase)]
-    labels = paint_abdomen(grid, tumour, _breath_shift(spec, phase), necrosis)
+    grid, tumour = series_grid(spec), phase_tumour(spec, phase)
+    labels = paint_abdomen(grid, tumour, _breath_shift(spec, phase))
     table = hounsfield_table(phase, "venous" if spec.enhancement == "same" else None)
-    box, texture = tumour.box(grid), _texture(spec, phase, grid, tumour)
+    table[CODE_OF["tumour"]] += spec.enhancement_hu[PHASES.index(phase)]
+    box, texture = tumour.box(grid), _texture(spec, grid, tumour)
     noise, random = _noise_tiles(spec, phase), np.random.default_rng([spec.seed, PHASES.index(phase), 7])
     blur_px = 0.45 / np.array([spec.row_spacing_mm, spec.column_spacing_mm])
     for plane in range(spec.slices):
@@ -353,7 +351,7 @@ def _drawn(spec: StudySpec, images: list[Dataset], truth: TumourTruth, name: str
 
 def _segmented(spec: StudySpec, images: list[Dataset], truth: TumourTruth, name: str) -> Dataset:
     grid, uids = series_grid(spec), _image_uids(spec, truth.phase)
-    mask = _phase_tumour(spec, truth.phase).mask(grid)
+    mask = phase_tumour(spec, truth.phase).mask(grid)
     mask[[str(uid) not in truth.outlines_mm for uid in uids]] = False
     masks = {name: mask}
     for number, further in enumerate(spec.further_rois):
