@@ -49,14 +49,15 @@ class Sample:
         """(n,) who has a second reading."""
         if not self.second:
             return np.zeros(len(self), np.bool_)
-        both = [np.isfinite(values).all(axis=1) for values in self.second.values()]
-        return np.logical_and.reduce(both)
+        twice = np.ones(len(self), np.bool_)
+        for values in self.second.values():
+            twice &= np.isfinite(values).all(axis=1)
+        return twice
 
     def complete(self, names: Iterable[str]) -> Bools:
         """(n,) who has all of these covariates."""
         missing: Bools = self.covariates[list(names)].isna().to_numpy(np.bool_)
-        complete: Bools = np.logical_not(np.logical_or.reduce(missing, axis=1))
-        return complete
+        return np.asarray(~missing.any(axis=1), np.bool_)
 
     def numeric(self, name: str) -> Floats:
         """(n,) a covariate as the number that a model uses; M0 is 0 and M1 is 1. NaN where missing."""

@@ -2,8 +2,8 @@
 
 What is planted (and what training should find) is written beside the cohort in ``truth.json``:
 
-* each tumour has two hidden values, one per phase, drawn from a standard normal distribution (correlation 0.5): the
-  higher, the less the tumour takes up contrast, ``ENHANCEMENT_HU`` per unit, in that phase's images;
+* each tumour has two hidden values, one per phase, drawn from a standard normal distribution (correlation 0.6): the
+  higher, the less contrast tumour and surroundings take up, ``REACTION_HU`` per unit, in that phase's images;
 * death comes at a rate that is multiplied by ``exp(lp)``, lp being ``SIGNAL`` times these hidden values and the
   covariates; sex, location, CT-reported lymph nodes and grade have no effect of their own;
 * grade goes with Ki-67, and diameter, nodes and metastases go together a little, as in patients.
@@ -27,17 +27,17 @@ Floats = NDArray[np.float64]
 CohortOf = Mapping[str, int]
 
 SIGNAL: dict[str, float] = {
-    "hidden_arterial": 0.60,
-    "hidden_venous": 0.50,
-    "ki67_percent": 0.018,
-    "longest_diameter_mm": 0.014,
-    "m_stage": 0.90,
+    "hidden_arterial": 1.00,
+    "hidden_venous": 1.00,
+    "ki67_percent": 0.025,
+    "longest_diameter_mm": 0.025,
+    "m_stage": 1.30,
     "age": 0.01,
 }
 """Log hazard ratio per unit."""
-ENHANCEMENT_HU = {"arterial": -28.0, "venous": -24.0}
-"""Hounsfield units of the tumour per unit of its hidden value."""
-HIDDEN_CORRELATION = 0.5
+REACTION_HU = {"arterial": -70.0, "venous": -70.0}
+"""Hounsfield units of the tumour and 20 mm around it, per unit of its hidden value."""
+HIDDEN_CORRELATION = 0.6
 MEDIAN_MONTHS = 34.0
 """Median survival of a patient with the mean linear predictor."""
 WEIBULL_SHAPE = 1.2
@@ -236,14 +236,15 @@ def study_spec(patient: SyntheticPatient, seed: int, slices: int, matrix: int) -
         row_spacing_mm=360.0 / matrix,
         column_spacing_mm=360.0 / matrix,
         slice_spacing_mm=5.0,
+        noise_hu=8.0,
         tumour_centre_mm=(72.0, -12.0, 5.0),
         tumour_semi_axes_mm=(
             half,
             half * random.uniform(0.75, 0.95),
             max(4.0, half * random.uniform(0.7, 1.0)),
         ),
-        enhancement_hu=(
-            ENHANCEMENT_HU["arterial"] * patient.hidden[0],
-            ENHANCEMENT_HU["venous"] * patient.hidden[1],
+        reaction_hu=(
+            REACTION_HU["arterial"] * patient.hidden[0],
+            REACTION_HU["venous"] * patient.hidden[1],
         ),
     )

@@ -17,10 +17,10 @@ from training.cohort import PHASES
 from training.covariates import COVARIATES
 from training.synthetic_anatomy import Grid, Tumour
 from training.synthetic_cohort import (
-    ENHANCEMENT_HU,
     HIDDEN_CORRELATION,
     HOSPITALS,
     MEDIAN_MONTHS,
+    REACTION_HU,
     SIGNAL,
     WEIBULL_SHAPE,
     SyntheticPatient,
@@ -32,7 +32,7 @@ from training.synthetic_study import generate_study, phase_tumour, series_grid
 NOTE = "Synthetic data: no patient, no hospital, no disease. Nothing learnt from it holds for anybody."
 TABLE = "cohort.csv"
 SECOND_READING_SCALE = 0.03
-SECOND_READING_SHIFT_MM = 0.5
+SECOND_READING_SHIFT_MM = 0.3
 """Standard deviations by which the second reader's contour differs from the first."""
 IMAGE_COLUMNS = tuple(
     f"{phase}_{what}" for what in ("images", "contour", "contour_second") for phase in PHASES
@@ -135,7 +135,7 @@ def _truth(patients: Sequence[SyntheticPatient], plan: Plan) -> dict[str, object
         "note": NOTE,
         "plan": asdict(plan),
         "log_hazard_ratio_per_unit": SIGNAL,
-        "tumour_hounsfield_units_per_hidden_unit": ENHANCEMENT_HU,
+        "hounsfield_units_per_hidden_unit": REACTION_HU,
         "correlation_of_hidden_values": HIDDEN_CORRELATION,
         "survival": {
             "distribution": "Weibull",

@@ -92,8 +92,10 @@ class StudySpec:
     arterial_description: str = "SYNTHETIC abdomen arterial"
     venous_description: str = "SYNTHETIC abdomen portal venous"
     noise_hu: float = 12.0
-    enhancement_hu: tuple[float, float] = (0.0, 0.0)
-    """What the tumour takes up beyond its usual contrast, arterial and venous."""
+    reaction_hu: tuple[float, float] = (0.0, 0.0)
+    """What tumour and surroundings take up beyond their usual contrast, arterial and venous."""
+    reaction_mm: float = 20.0
+    """How far the surroundings reach."""
     transfer_syntax: str = ExplicitVRLittleEndian
     """Of the CT images: native, or lossless RLE, JPEG, JPEG-LS or JPEG 2000."""
     patient_id: str | None = None
@@ -265,6 +267,16 @@ def _texture(spec: StudySpec, grid: Grid, tumour: Tumour) -> NDArray[np.float32]
     return np.asarray(smooth * (14.0 / max(float(smooth.std()), 1e-9)), dtype=np.float32)
 
 
+def _reaction(spec: StudySpec, phase: Phase, grid: Grid, tumour: Tumour) -> NDArray[np.float32] | None:
+    """Hounsfield units to add on every voxel of the series; None where there is no reaction."""
+    strength = spec.reaction_hu[PHASES.index(phase)]
+    if not strength:
+        return None
+    a, b, c = (size + spec.reaction_mm for size in tumour.semi_axes_mm)
+    grown = replace(tumour, semi_axes_mm=(a, b, c))
+    return np.where(grown.mask(grid), np.float32(strength), np.float32(0.0))
+
+
 def _slices_hu(spec: StudySpec, phase: Phase) -> Iterator[NDArray[np.int16]]:
     """Hounsfield units (rows, columns) of each plane, ascending."""
     from scipy.ndimage import gaussian_filter
@@ -272,12 +284,14 @@ def _slices_hu(spec: StudySpec, phase: Phase) -> Iterator[NDArray[np.int16]]:
     grid, tumour = series_grid(spec), phase_tumour(spec, phase)
     labels = paint_abdomen(grid, tumour, _breath_shift(spec, phase))
     table = hounsfield_table(phase, "venous" if spec.enhancement == "same" else None)
-    table[CODE_OF["tumour"]] += spec.enhancement_hu[PHASES.index(phase)]
     box, texture = tumour.box(grid), _texture(spec, grid, tumour)
+    reaction = _reaction(spec, phase, grid, tumour)
     noise, random = _noise_tiles(spec, phase), np.random.default_rng([spec.seed, PHASES.index(phase), 7])
     blur_px = 0.45 / np.array([spec.row_spacing_mm, spec.column_spacing_mm])
     for plane in range(spec.slices):
         hu = table[labels[plane]]
+        if reaction is not None:
+            hu += np.where(labels[plane] == CODE_OF["gas"], 0.0, reaction[plane])
         if box[0].start <= plane < box[0].stop:
             _add_texture(hu, labels[plane], box, texture[plane - box[0].start])
         hu = gaussian_filter(hu, blur_px)

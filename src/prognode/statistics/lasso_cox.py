@@ -85,10 +85,9 @@ def death_times(ascending: Outcome) -> DeathTimes:
 
 
 def breslow_loglik(sets: DeathTimes, eta: Floats) -> float:
-    """Partial log-likelihood of linear predictors (n,), in the order of ``sets``."""
-    top = float(eta.max())
-    at_risk = np.exp(eta - top)[::-1].cumsum()[::-1][sets.starts]
-    return float(sets.events @ eta - sets.deaths @ (np.log(at_risk) + top))
+    """Partial log-likelihood of linear predictors (n,), in the order of ``sets``, however far these lie apart."""
+    log_at_risk = np.logaddexp.accumulate(eta[::-1])[::-1][sets.starts]
+    return float(sets.events @ eta - sets.deaths @ log_at_risk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +109,12 @@ def _point(sets: DeathTimes, eta: Floats) -> _Point:
     n, top = len(eta), float(eta.max())
     weights = np.exp(eta - top)
     at_risk = weights[::-1].cumsum()[::-1][sets.starts]
+    # predictors too far apart for a double: infinitely bad, so that no step leads there
+    at_risk = np.where(at_risk > 0, at_risk, np.nan)
     hazard = np.concatenate(([0.0], (sets.deaths / at_risk).cumsum()))
     curvature = weights * hazard[sets.passed]
-    loglik = sets.events @ eta - sets.deaths @ (np.log(at_risk) + top)
-    return _Point(-float(loglik) / n, weights, at_risk, (curvature - sets.events) / n, curvature)
+    loss = -float(sets.events @ eta - sets.deaths @ (np.log(at_risk) + top)) / n
+    return _Point(loss if np.isfinite(loss) else np.inf, weights, at_risk, (curvature - sets.events) / n, curvature)
 
 
 def _hessian(sets: DeathTimes, at: _Point, columns: Floats) -> Floats:
