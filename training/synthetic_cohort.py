@@ -3,7 +3,7 @@
 What is planted (and what training should find) is written beside the cohort in ``truth.json``:
 
 * each tumour has two hidden values, one per phase, drawn from a standard normal distribution (correlation 0.6): the
-  higher, the less contrast tumour and surroundings take up, ``REACTION_HU`` per unit, in that phase's images;
+  higher, the less contrast the 40 mm around the tumour's centre take up, ``REACTION_HU`` per unit, in that phase;
 * death comes at a rate that is multiplied by ``exp(lp)``, lp being ``SIGNAL`` times these hidden values and the
   covariates; sex, location, CT-reported lymph nodes and grade have no effect of their own;
 * grade goes with Ki-67, and diameter, nodes and metastases go together a little, as in patients.
@@ -36,7 +36,9 @@ SIGNAL: dict[str, float] = {
 }
 """Log hazard ratio per unit."""
 REACTION_HU = {"arterial": -70.0, "venous": -70.0}
-"""Hounsfield units of the tumour and 20 mm around it, per unit of its hidden value."""
+"""Hounsfield units within 40 mm of the tumour's centre, per unit of its hidden value."""
+GASTRIC_CONTENT_HU = 85.0
+"""About that of the tumours, so that their size is not the plainest thing about the images."""
 HIDDEN_CORRELATION = 0.6
 MEDIAN_MONTHS = 34.0
 """Median survival of a patient with the mean linear predictor."""
@@ -219,6 +221,8 @@ def _survival(
 # ---------------------------------------------------------------- images
 
 
+WIDEST_IN_PLANE_MM = 26.0
+"""Longer tumours are long along the body's axis, where three slices do not show it: the covariate is no image feature."""
 LONGEST_OF_UNIT = 1.05
 """Half the longest diameter of the lobed outline of a tumour with semi-axes 1 and 0.85."""
 
@@ -227,7 +231,7 @@ def study_spec(patient: SyntheticPatient, seed: int, slices: int, matrix: int) -
     """The study of one patient: its tumour as long as the table says, as dark as its hidden values make it."""
     random = np.random.default_rng([seed, 1000 + patient.number])
     longest = float(patient.covariates["longest_diameter_mm"])
-    half = longest / 2 / LONGEST_OF_UNIT
+    half = min(longest, WIDEST_IN_PLANE_MM) / 2 / LONGEST_OF_UNIT
     return StudySpec(
         seed=1_000_000 + 1000 * seed + patient.number,
         slices=slices,
@@ -237,12 +241,9 @@ def study_spec(patient: SyntheticPatient, seed: int, slices: int, matrix: int) -
         column_spacing_mm=360.0 / matrix,
         slice_spacing_mm=5.0,
         noise_hu=8.0,
+        gastric_content_hu=GASTRIC_CONTENT_HU,
         tumour_centre_mm=(72.0, -12.0, 5.0),
-        tumour_semi_axes_mm=(
-            half,
-            half * random.uniform(0.75, 0.95),
-            max(4.0, half * random.uniform(0.7, 1.0)),
-        ),
+        tumour_semi_axes_mm=(half, half * random.uniform(0.8, 0.95), longest / 2),
         reaction_hu=(
             REACTION_HU["arterial"] * patient.hidden[0],
             REACTION_HU["venous"] * patient.hidden[1],

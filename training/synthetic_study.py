@@ -93,9 +93,10 @@ class StudySpec:
     venous_description: str = "SYNTHETIC abdomen portal venous"
     noise_hu: float = 12.0
     reaction_hu: tuple[float, float] = (0.0, 0.0)
-    """What tumour and surroundings take up beyond their usual contrast, arterial and venous."""
-    reaction_mm: float = 20.0
-    """How far the surroundings reach."""
+    """What the tissue around the tumour's centre takes up beyond its usual contrast, arterial and venous."""
+    reaction_radius_mm: float = 40.0
+    gastric_content_hu: float | None = None
+    """What the stomach is filled with; None: water."""
     transfer_syntax: str = ExplicitVRLittleEndian
     """Of the CT images: native, or lossless RLE, JPEG, JPEG-LS or JPEG 2000."""
     patient_id: str | None = None
@@ -272,9 +273,9 @@ def _reaction(spec: StudySpec, phase: Phase, grid: Grid, tumour: Tumour) -> NDAr
     strength = spec.reaction_hu[PHASES.index(phase)]
     if not strength:
         return None
-    a, b, c = (size + spec.reaction_mm for size in tumour.semi_axes_mm)
-    grown = replace(tumour, semi_axes_mm=(a, b, c))
-    return np.where(grown.mask(grid), np.float32(strength), np.float32(0.0))
+    radius = spec.reaction_radius_mm
+    reached = replace(tumour, semi_axes_mm=(radius, radius, radius)).mask(grid)
+    return np.where(reached, np.float32(strength), np.float32(0.0))
 
 
 def _slices_hu(spec: StudySpec, phase: Phase) -> Iterator[NDArray[np.int16]]:
@@ -284,6 +285,8 @@ def _slices_hu(spec: StudySpec, phase: Phase) -> Iterator[NDArray[np.int16]]:
     grid, tumour = series_grid(spec), phase_tumour(spec, phase)
     labels = paint_abdomen(grid, tumour, _breath_shift(spec, phase))
     table = hounsfield_table(phase, "venous" if spec.enhancement == "same" else None)
+    if spec.gastric_content_hu is not None:
+        table[CODE_OF["gastric_fluid"]] = spec.gastric_content_hu
     box, texture = tumour.box(grid), _texture(spec, grid, tumour)
     reaction = _reaction(spec, phase, grid, tumour)
     noise, random = _noise_tiles(spec, phase), np.random.default_rng([spec.seed, PHASES.index(phase), 7])

@@ -7,24 +7,17 @@ identifier of the patient is on it. The bytes are the same for the same report o
 from __future__ import annotations
 
 import io
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prognode.domain.cox_model import CoxModel, Term
+from prognode.adapters.drawing import ACCENT, DRAWING, FAINT, INK, RULE
+from prognode.adapters.nomogram_axes import TOTAL, draw_axes, horizon, nomogram_axes, total_at
+from prognode.domain.cox_model import CoxModel
 from prognode.domain.geometry import Vector
-from prognode.domain.nomogram import (
-    SURVIVAL_TICKS,
-    Nomogram,
-    axis_points,
-    nomogram_of,
-    points_of_survival,
-    total_points_ticks,
-)
 from prognode.domain.prognosis import Phase, Prognosis
 from prognode.domain.report import PhaseFinding, Report, missing_words
 
@@ -35,14 +28,8 @@ if TYPE_CHECKING:
 WIDTH_PX, HEIGHT_PX, DPI = 1600, 1100, 100
 WINDOW_HU = (-160.0, 240.0)  # level 40, width 400
 LEAST_VIEW_MM = 130.0
-LEAST_LABEL_STEP = 4.5  # on the 0..100 scale of the page
-INK, FAINT, RULE = "#1d2733", "#5d6b7a", "#c9d1d9"
-ACCENT = {"high": "#b3261e", "low": "#1b6e4b"}
 CONTOUR = "#ffd23f"
 WARNING = "#7a1712"
-
-_DRAWING = threading.Lock()
-"""matplotlib's settings and fonts are the process's: one page at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +53,7 @@ def draw_figure(report: Report, images: Mapping[Phase, NDArray[np.float32]], mod
 
     if report.prognosis is None:
         raise ValueError("a case that cannot be evaluated has no figure")
-    with _DRAWING, rc_context({"font.family": "DejaVu Sans", "font.size": 12, "text.color": INK}):
+    with DRAWING, rc_context({"font.family": "DejaVu Sans", "font.size": 12, "text.color": INK}):
         figure = Figure(figsize=(WIDTH_PX / DPI, HEIGHT_PX / DPI), dpi=DPI, facecolor="white")
         canvas = FigureCanvasAgg(figure)
         _headline(figure, report, report.prognosis)
@@ -111,11 +98,6 @@ def _bar(figure: Figure, box: tuple[float, float, float, float], colour: str) ->
 
 
 # ---------------------------------------------------------------- headline and footer
-
-
-def horizon(months: int) -> str:
-    """36 is ``3-year``, 40 is ``40-month``."""
-    return f"{months // 12}-year" if months % 12 == 0 else f"{months}-month"
 
 
 def _headline(figure: Figure, report: Report, prognosis: Prognosis) -> None:
@@ -286,100 +268,56 @@ def _scale_bar(axes: Axes, spacing_mm: float, view: tuple[float, float, float, f
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """One line of the nomogram on the page's scale, 0 to 100."""
+class _Mark:
+    """Where the patient lies on one axis, and what is written at its right."""
 
-    label: str
-    ticks: tuple[tuple[float, str], ...]
-    at: float | None
+    at: float
     value: str
     points: str = ""
 
 
 def _nomogram(axes: Axes, prognosis: Prognosis, model: CoxModel) -> None:
-    rows = list(_rows(prognosis, model))
+    rows = nomogram_axes(model, [months for months, _ in prognosis.survival])
     axes.set(xlim=(-27, 127), ylim=(len(rows) - 0.4, -1.2))
     axes.axis("off")
     head: dict[str, Any] = {"size": 11, "color": FAINT, "va": "center"}
     axes.text(-26, -0.85, "Nomogram", size=14, weight="bold", va="center")
     axes.text(108, -0.85, "This patient", ha="center", **head)
     axes.text(121, -0.85, "Points", ha="center", **head)
+    draw_axes(axes, rows)
     colour = ACCENT[prognosis.risk_group]
-    for y, row in enumerate(rows):
-        _draw_row(axes, y, row, colour)
-    _lines(axes, rows)
+    marks = _marks(prognosis, model)
+    for y, mark in enumerate(marks, start=1):
+        _draw_mark(axes, y, mark, colour)
+    first = [row.label for row in rows].index(TOTAL)
+    _drop(axes, marks[first - 1].at, first, len(rows) - 1)
 
 
-def _rows(prognosis: Prognosis, model: CoxModel) -> Iterator[_Row]:
-    nomogram = nomogram_of(model)
-    yield _Row("Points", tuple((float(p), f"{p}") for p in range(0, 101, 10)), None, "")
+def _marks(prognosis: Prognosis, model: CoxModel) -> list[_Mark]:
+    """One per axis below the points."""
     patient = {axis.name: axis for axis in prognosis.axes}
-    for term in model.terms:
-        axis = patient[term.name]
-        yield _Row(_label(term), _ticks(nomogram, term), axis.points, axis.shown, f"{axis.points:.1f}")
-    totals = total_points_ticks(nomogram)
-    scale = 100 / (totals[-1] or 1)
-    at = prognosis.total_points * scale
-    marks = tuple((tick * scale, f"{tick:g}") for tick in totals)
-    yield _Row("Total points", marks, at, "", f"{prognosis.total_points:.1f}")
-    for months, probability in prognosis.survival:
-        points = (points_of_survival(nomogram, model, months, tick) * scale for tick in SURVIVAL_TICKS)
-        ticks = tuple(
-            (x, f"{100 * t:g}") for x, t in zip(points, SURVIVAL_TICKS, strict=True) if 0 <= x <= 100
-        )
-        yield _Row(f"{horizon(months)} survival (%)", ticks, at, f"{100 * probability:.1f} %")
+    terms = [patient[term.name] for term in model.terms]
+    at = total_at(model, prognosis.total_points)
+    return [
+        *(_Mark(axis.points, axis.shown, f"{axis.points:.1f}") for axis in terms),
+        _Mark(at, "", f"{prognosis.total_points:.1f}"),
+        *(_Mark(at, f"{100 * probability:.1f} %") for _, probability in prognosis.survival),
+    ]
 
 
-def _label(term: Term) -> str:
-    return f"{term.label} ({term.unit})" if term.unit and not term.axis_labels else term.label
+def _draw_mark(axes: Axes, y: int, mark: _Mark, colour: str) -> None:
+    style: dict[str, Any] = {"size": 12.5, "ha": "center", "va": "center", "weight": "bold"}
+    axes.text(108, y, mark.value, **style)
+    axes.text(121, y, mark.points, color=colour, **style)
+    shape = "<" if mark.at < 0 else ">" if mark.at > 100 else "o"
+    place = [min(max(mark.at, 0), 100)]
+    axes.plot(place, [y], shape, color=colour, markersize=11, markeredgecolor="white", zorder=5)
 
 
-def _ticks(nomogram: Nomogram, term: Term) -> tuple[tuple[float, str], ...]:
-    labels = term.axis_labels or tuple(f"{tick:g}" for tick in term.axis)
-    return tuple(
-        (axis_points(nomogram, term, tick), text) for tick, text in zip(term.axis, labels, strict=True)
-    )
-
-
-def _draw_row(axes: Axes, y: int, row: _Row, colour: str) -> None:
-    axes.text(
-        -26, y, row.label, size=12.5, va="center", weight="bold" if row.label == "Total points" else None
-    )
-    for x, text in _spaced(row.ticks):
-        axes.text(x, y + 0.2, text, size=9.5, color=FAINT, ha="center", va="top")
-    axes.text(108, y, row.value, size=12.5, ha="center", va="center", weight="bold")
-    axes.text(121, y, row.points, size=12.5, ha="center", va="center", weight="bold", color=colour)
-    if row.at is not None:
-        beyond = "<" if row.at < 0 else ">" if row.at > 100 else "o"
-        axes.plot(
-            [min(max(row.at, 0), 100)],
-            [y],
-            beyond,
-            color=colour,
-            markersize=11,
-            markeredgecolor="white",
-            zorder=5,
-        )
-
-
-def _spaced(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Ticks whose labels do not run into each other: both ends where there is room, then those between."""
-    kept: list[tuple[float, str]] = []
-    for tick in sorted(ticks):
-        if not kept or tick[0] - kept[-1][0] >= LEAST_LABEL_STEP:
-            kept.append(tick)
-    return kept
-
-
-def _lines(axes: Axes, rows: Sequence[_Row]) -> None:
-    """Every axis and tick in two collections; a line down from the total joins it to the survival axes."""
+def _drop(axes: Axes, at: float, top: int, bottom: int) -> None:
+    """A line down from the total that joins it to the survival axes."""
     from matplotlib.collections import LineCollection
 
-    strokes = [[(row.ticks[0][0], y), (row.ticks[-1][0], y)] for y, row in enumerate(rows) if row.ticks]
-    small = [[(x, y), (x, y + 0.14)] for y, row in enumerate(rows) for x, _ in row.ticks]
-    axes.add_collection(LineCollection(strokes, colors=INK, linewidths=1.3))
-    axes.add_collection(LineCollection(small, colors=INK, linewidths=0.9))
-    first = next(y for y, row in enumerate(rows) if row.label == "Total points")
-    x = rows[first].at or 0.0
-    drop = [[(min(max(x, 0), 100), first), (min(max(x, 0), 100), len(rows) - 1)]]
-    axes.add_collection(LineCollection(drop, colors=FAINT, linewidths=1, linestyles="dashed"))
+    x = min(max(at, 0), 100)
+    line = LineCollection([[(x, top), (x, bottom)]], colors=FAINT, linewidths=1, linestyles="dashed")
+    axes.add_collection(line)

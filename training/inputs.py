@@ -1,0 +1,133 @@
+"""Cohort table and features joined: the sample that is analysed, and who could not be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prognode.domain.prognosis import Phase
+from prognode.domain.signature import FEATURE_COUNT
+from prognode.statistics.outcome import Floats, outcome
+from training.cohort import PHASES, CohortName, Patient
+from training.covariates import LONGEST_DIAMETER
+from training.extraction import Readings
+from training.feature_tables import Table
+from training.sample import Sample, covariate_frame
+from training.study import LeftOut
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a study starts from."""
+
+    sample: Sample
+    cohorts: tuple[CohortName, ...]
+    """Of each patient of the sample."""
+    left_out: tuple[LeftOut, ...]
+    remarks: tuple[str, ...]
+
+
+def from_tables(
+    patients: Sequence[Patient], cohorts: Sequence[CohortName], tables: Mapping[Phase, Table]
+) -> Inputs:
+    """Join ready-made features, which are there for every patient."""
+    features = {phase: np.stack([tables[phase][1][p.patient_id] for p in patients]) for phase in PHASES}
+    second = {phase: _second([tables[phase][2].get(p.patient_id) for p in patients]) for phase in PHASES}
+    return Inputs(
+        _sample(patients, features, second, [p.covariates for p in patients]), tuple(cohorts), (), ()
+    )
+
+
+def from_readings(patients: Sequence[Patient], cohorts: Sequence[CohortName], readings: Readings) -> Inputs:
+    """Join extracted features; a patient without features is left out with the reason.
+
+    Where the table does not give the longest diameter, it is measured on the contours, as the node does.
+    """
+    left_out = [
+        LeftOut(patient.row, patient.patient_id, cohort, readings.first[patient.patient_id].reason)
+        for patient, cohort in zip(patients, cohorts, strict=True)
+        if readings.first[patient.patient_id].features is None
+    ]
+    gone = {one.patient_id for one in left_out}
+    kept = [(p, cohort) for p, cohort in zip(patients, cohorts, strict=True) if p.patient_id not in gone]
+    covariates, measured = _with_diameters([patient for patient, _ in kept], readings)
+    features, second = _features([patient for patient, _ in kept], readings)
+    remarks = [*_diameter_remark(measured), *_lost_readings(readings), *_reading_remarks(readings)]
+    sample = _sample([patient for patient, _ in kept], features, second, covariates)
+    return Inputs(sample, tuple(cohort for _, cohort in kept), tuple(left_out), tuple(remarks))
+
+
+def _features(
+    patients: Sequence[Patient], readings: Readings
+) -> tuple[dict[Phase, Floats], dict[Phase, Floats]]:
+    first: dict[Phase, list[Floats | None]] = {phase: [] for phase in PHASES}
+    second: dict[Phase, list[Floats | None]] = {phase: [] for phase in PHASES}
+    for patient in patients:
+        once = readings.first[patient.patient_id].features
+        twice = readings.second.get(patient.patient_id)
+        for place, phase in enumerate(PHASES):
+            assert once is not None
+            first[phase].append(once[place].astype(np.float64))
+            again = twice.features if twice else None
+            second[phase].append(None if again is None else again[place].astype(np.float64))
+    return {phase: _second(rows) for phase, rows in first.items()}, {
+        phase: _second(rows) for phase, rows in second.items()
+    }
+
+
+def _second(rows: Sequence[Floats | None]) -> Floats:
+    """(n, 2048); NaN for who was not read."""
+    missing = np.full(FEATURE_COUNT, np.nan)
+    return (
+        np.stack([missing if row is None else row for row in rows]) if rows else np.empty((0, FEATURE_COUNT))
+    )
+
+
+def _sample(
+    patients: Sequence[Patient],
+    features: Mapping[Phase, Floats],
+    second: Mapping[Phase, Floats],
+    covariates: Sequence[Mapping[str, float | str]],
+) -> Sample:
+    return Sample(
+        ids=tuple(patient.patient_id for patient in patients),
+        outcome=outcome([patient.months for patient in patients], [patient.event for patient in patients]),
+        features=features,
+        covariates=covariate_frame(covariates),
+        second=second,
+    )
+
+
+def _with_diameters(
+    patients: Sequence[Patient], readings: Readings
+) -> tuple[list[Mapping[str, float | str]], int]:
+    covariates: list[Mapping[str, float | str]] = []
+    measured = 0
+    for patient in patients:
+        found = readings.first[patient.patient_id].longest_diameter_mm
+        if LONGEST_DIAMETER.name in patient.covariates or found is None:
+            covariates.append(patient.covariates)
+            continue
+        measured += 1
+        covariates.append({**patient.covariates, LONGEST_DIAMETER.name: round(found, 2)})
+    return covariates, measured
+
+
+def _diameter_remark(measured: int) -> list[str]:
+    return [f"the longest diameter of {measured} patients was measured on their contours"] if measured else []
+
+
+def _lost_readings(readings: Readings) -> list[str]:
+    lost = [one.reason for one in readings.second.values() if one.features is None]
+    return [f"{len(lost)} second readings could not be evaluated; first: {lost[0]}"] if lost else []
+
+
+def _reading_remarks(readings: Readings) -> list[str]:
+    """What was noticed about contours and images, each sentence once, with how often."""
+    counted: dict[str, int] = {}
+    for one in readings.first.values():
+        for remark in one.remarks:
+            counted[remark] = counted.get(remark, 0) + 1
+    return [f"{remark} ({count} patients)" for remark, count in counted.items()]
