@@ -191,8 +191,8 @@ def _one(
 def _evaluate(images: Images, second: bool, source: CropSource, extractor: Extractor) -> Extracted:
     try:
         reading = source.read(images, second=second)
+        # both phases in one batch, as the node gives them to the network
+        features = extractor.features(reading.crops_hu)
     except InvalidInput as fault:
         return Extracted(None, reason=str(fault))
-    # both phases in one batch, as the node gives them to the network
-    features = extractor.features(reading.crops_hu)
     return Extracted(features, reading.longest_diameter_mm, reading.remarks)

@@ -9,7 +9,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # spinning BLAS threads doub
 
 import typer
 
-from apps.cli import cases, inspection, network, node, offline, recipes, synthetic, weights
+from apps.cli import cases, inspection, laboratory, network, node, offline, recipes, synthetic, weights
 from prognode.errors import PrognodeError
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app.command("demo")(node.demo)
 app.command("up")(node.up)
 app.command("inspect")(inspection.inspect)
 app.command("score")(offline.score)
+app.command("train")(laboratory.train)
+app.command("validate")(laboratory.validate)
 app.command("echo")(network.echo)
 app.command("send")(network.send)
 app.add_typer(cases.app, name="case")

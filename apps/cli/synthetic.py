@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from apps.cli.files import writable_folder, writing
 from apps.cli.terminal import progress, say
+from prognode.errors import BadRequest
 
 app = typer.Typer(no_args_is_help=True, help="Make synthetic DICOM.")
 
@@ -45,3 +47,38 @@ def study(
         with writing(out):
             paths = write_study(made, out)
     say(f"{len(paths)} objects in {out}; synthetic data, no real patient")
+
+
+@app.command("cohort")
+def cohort(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    seed: Annotated[int, typer.Option(min=0, help="Another seed is another cohort.")] = 1,
+    patients: Annotated[
+        str, typer.Option(help="Training, internal and external patients; the paper's numbers.")
+    ] = "76,32,54",
+    read_twice: Annotated[int, typer.Option(min=0, help="Training patients with a second reading.")] = 30,
+    slices: Annotated[int, typer.Option(min=24, help="Slices of each phase.")] = 36,
+    matrix: Annotated[int, typer.Option(min=64, max=1024, help="Rows and columns.")] = 256,
+) -> None:
+    """A cohort for the laboratory: table, images, contours, second readings, and what was planted (truth.json)."""
+    from training.synthetic_cohort import draw_patients
+    from training.synthetic_cohort_files import NOTE, Plan, write_cohort
+
+    sizes = _sizes(patients)
+    drawn = draw_patients(seed, sizes, min(read_twice, sizes["training"]))
+    writable_folder(out)
+    with progress() as bar, writing(out):
+        task = bar.add_task("drawing the synthetic cohort", total=len(drawn))
+        plan = Plan(seed, slices, matrix)
+        written = write_cohort(drawn, plan, out, min(4, os.cpu_count() or 1), lambda: bar.advance(task))
+    say(f"{written}: {len(drawn)} patients. {NOTE}")
+
+
+def _sizes(text: str) -> dict[str, int]:
+    """``76,32,54`` as patients by cohort. Raises BadRequest."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 3 or not all(part.isdecimal() for part in parts) or not int(parts[0]):
+        raise BadRequest(
+            f"'{text}' is not three numbers of patients; give training, internal and external, as 76,32,54"
+        )
+    return dict(zip(("training", "internal", "external"), map(int, parts), strict=True))

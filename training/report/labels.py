@@ -11,6 +11,4 @@ COHORT_LABELS: dict[CohortName, str] = {
 }
 GROUP_LABELS = {"low": "Low risk", "high": "High risk"}
 SYNTHETIC_MARK = "synthetic data"
-SYNTHETIC_NOTE = (
-    "Synthetic data: these patients never were. The numbers exercise the program and say nothing about a disease."
-)
+SYNTHETIC_NOTE = "Synthetic data: these patients never were. The numbers exercise the program and say nothing about a disease."

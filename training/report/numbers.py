@@ -67,8 +67,13 @@ def interval(lower: float, upper: float, decimals: int = 2) -> str:
     """``0.81-0.92``; with a negative limit ``-0.03 to 0.05``."""
     if math.isnan(lower) or math.isnan(upper):
         return f"limits {NOT_ESTIMABLE}"
-    joined = " to " if lower < 0 or math.isinf(upper) else "-"
-    return f"{decimal(lower, decimals)}{joined}{decimal(upper, decimals)}"
+    return _joined(decimal(lower, decimals), decimal(upper, decimals))
+
+
+def _joined(lower: str, upper: str) -> str:
+    """A hyphen between plain numbers; beside signs, exponents and words it could be misread."""
+    plain = all(text.replace(".", "", 1).isdecimal() for text in (lower, upper))
+    return f"{lower}-{upper}" if plain else f"{lower} to {upper}"
 
 
 def with_limits(value: float, limits: tuple[float, float], decimals: int = 2) -> str:
@@ -79,12 +84,10 @@ def with_limits(value: float, limits: tuple[float, float], decimals: int = 2) ->
 
 
 def hazard_ratio(value: float, lower: float, upper: float) -> str:
-    """``3.12 (2.34-3.93)``: as many decimals, two at least, as keep the ratio and its limits apart."""
-    known = [ratio for ratio in (value, lower, upper) if math.isfinite(ratio)]
-    decimals = _decimals_apart(known)
+    """``3.12 (2.34-3.93)``: as many decimals, two at least, as keep the three apart, and each limit from 1."""
+    decimals = max(_decimals_apart([value, lower, upper]), _decimals_apart([lower, 1.0, upper]))
     texts = [_ratio(ratio, decimals) for ratio in (value, lower, upper)]
-    joined = " to " if any("e" in text or "infinite" in text for text in texts) else "-"
-    return f"{texts[0]} ({joined.join(texts[1:])})"
+    return f"{texts[0]} ({_joined(*texts[1:])})"
 
 
 def one_ratio(value: float) -> str:
@@ -141,5 +144,5 @@ def median_months(quantile: Quantile) -> str:
     if quantile.lower is None and quantile.upper is None:
         limits = f"limits {NOT_REACHED}"
     else:
-        limits = f"{lower} to {upper}" if NOT_REACHED in (lower, upper) else f"{lower}-{upper}"
+        limits = _joined(lower, upper)
     return f"{months(quantile.value)} ({limits})"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prognode.adapters.drawing import ACCENT, DRAWING, FAINT, INK, RULE
-from prognode.adapters.nomogram_axes import TOTAL, draw_axes, horizon, nomogram_axes, total_at
+from prognode.adapters.nomogram_axes import LABELS_AT, TOTAL, draw_axes, horizon, nomogram_axes, total_at
 from prognode.domain.cox_model import CoxModel
 from prognode.domain.geometry import Vector
 from prognode.domain.prognosis import Phase, Prognosis
@@ -281,7 +281,7 @@ def _nomogram(axes: Axes, prognosis: Prognosis, model: CoxModel) -> None:
     axes.set(xlim=(-27, 127), ylim=(len(rows) - 0.4, -1.2))
     axes.axis("off")
     head: dict[str, Any] = {"size": 11, "color": FAINT, "va": "center"}
-    axes.text(-26, -0.85, "Nomogram", size=14, weight="bold", va="center")
+    axes.text(LABELS_AT, -0.85, "Nomogram", size=14, weight="bold", va="center")
     axes.text(108, -0.85, "This patient", ha="center", **head)
     axes.text(121, -0.85, "Points", ha="center", **head)
     draw_axes(axes, rows)

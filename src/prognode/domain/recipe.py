@@ -109,6 +109,8 @@ class Recipe:
     combined: CoxModel
     signatures_only: CoxModel
     """Used while a covariate is missing: the result is preliminary."""
+    clinical: CoxModel | None
+    """Covariates alone: never scores, compared with in a validation."""
     horizons_months: tuple[int, ...]
     covariate_ranges: Mapping[str, Range]
     training: Mapping[str, Any]
@@ -152,6 +154,9 @@ def recipe_from_json(document: Mapping[str, Any]) -> Recipe:
         signature_venous=_signature(document["signatures"]["venous"], "$.signatures.venous"),
         combined=_model(models["combined"], TERMS, horizons, "$.models.combined"),
         signatures_only=_model(models["signatures"], SIGNATURE_TERMS, horizons, "$.models.signatures"),
+        clinical=_model(models["clinical"], COVARIATE_TERMS, horizons, "$.models.clinical")
+        if "clinical" in models
+        else None,
         horizons_months=horizons,
         covariate_ranges=_ranges(document["covariates"]),
         training=document["training"],

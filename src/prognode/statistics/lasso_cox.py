@@ -114,7 +114,9 @@ def _point(sets: DeathTimes, eta: Floats) -> _Point:
     hazard = np.concatenate(([0.0], (sets.deaths / at_risk).cumsum()))
     curvature = weights * hazard[sets.passed]
     loss = -float(sets.events @ eta - sets.deaths @ (np.log(at_risk) + top)) / n
-    return _Point(loss if np.isfinite(loss) else np.inf, weights, at_risk, (curvature - sets.events) / n, curvature)
+    return _Point(
+        loss if np.isfinite(loss) else np.inf, weights, at_risk, (curvature - sets.events) / n, curvature
+    )
 
 
 def _hessian(sets: DeathTimes, at: _Point, columns: Floats) -> Floats:
