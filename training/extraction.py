@@ -7,8 +7,10 @@ made it. A changed contour is computed again, an unchanged one never, whatever t
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,10 +108,11 @@ class FeatureCache:
     def get(self, key: str) -> Extracted | None:
         """The result, if it is there and whole."""
         try:
-            with np.load(self.folder / f"{key}.npz", allow_pickle=False) as kept:
+            data = io.BytesIO((self.folder / f"{key}.npz").read_bytes())
+            with np.load(data, allow_pickle=False) as kept:
                 features = kept.get("features")
                 head = json.loads(kept["head"].tobytes())
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
         return Extracted(features, head["longest_diameter_mm"], tuple(head["remarks"]), head["reason"])
 

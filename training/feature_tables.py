@@ -42,7 +42,9 @@ def read_features(path: Path, patients: Sequence[str]) -> Table:
 
 def _frame(path: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(path, dtype=dict.fromkeys(ID_COLUMNS, str), encoding="utf-8-sig")
+        frame = pd.read_csv(
+            path, dtype=dict.fromkeys(ID_COLUMNS, str), encoding="utf-8-sig", float_precision="round_trip"
+        )
     except OSError as fault:
         raise BadRequest(f"{path}: cannot be read ({fault.strerror}); give a CSV file of features") from None
     except (ValueError, pd.errors.ParserError) as fault:

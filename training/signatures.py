@@ -20,6 +20,8 @@ from training.estimates import NotKnown, estimated
 from training.sample import Sample
 from training.settings import Settings
 
+LEAST_DEATHS = 10
+"""With fewer, a selection among thousands of features is chance."""
 LEAST_READ_TWICE = 3
 """Fewer patients than this say nothing about reproducibility."""
 
@@ -79,8 +81,12 @@ def build_signature(
 ) -> tuple[CrossValidation, Signature | None]:
     """Cross-validated LASSO-Cox over the candidates; no signature where the chosen penalty selects nothing.
 
-    Raises NotEstimable with fewer deaths than folds can judge, or no candidate.
+    Raises NotEstimable with fewer than ten deaths, fewer than folds can judge, or no candidate.
     """
+    if sample.outcome.events < LEAST_DEATHS:
+        raise NotEstimable(
+            f"{sample.outcome.events} deaths: fewer than {LEAST_DEATHS} cannot carry a selection among thousands of features"
+        )
     if not candidates:
         raise NotEstimable(f"no {phase} feature is reproducible and varies: there is nothing to select from")
     features = sample.features[phase][:, candidates]

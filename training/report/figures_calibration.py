@@ -16,10 +16,10 @@ from training.estimates import NotKnown
 from training.evaluation import AtHorizon, ModelEvaluation
 from training.models import MODEL_LABELS
 from training.report.items import ReportFigure
-from training.report.panels import cohort_of, model_on, leading, models_of
 from training.report.labels import COHORT_LABELS
 from training.report.look import ASIDE, DOTTED, MODEL_STROKES, Entry, Grid, Stroke, legend
 from training.report.numbers import with_limits
+from training.report.panels import cohort_of, leading, model_on, models_of
 from training.report.sheet import SMALL, Sheet, say, title
 from training.report.svg import report_figure
 from training.study import Study

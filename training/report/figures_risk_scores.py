@@ -15,10 +15,10 @@ from training.estimates import NotKnown
 from training.evaluation import ModelEvaluation
 from training.models import MODEL_LABELS
 from training.report.items import ReportFigure
-from training.report.panels import cohort_of, model_on, leading, model_of
 from training.report.labels import COHORT_LABELS, GROUP_LABELS
 from training.report.look import ASIDE, Entry, Grid, Stroke, legend
 from training.report.numbers import decimal
+from training.report.panels import cohort_of, leading, model_of, model_on
 from training.report.sheet import SMALL, Sheet, say, title
 from training.report.svg import report_figure
 from training.study import Study

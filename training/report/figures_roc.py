@@ -13,10 +13,10 @@ from training.cohort import CohortName
 from training.estimates import NotKnown
 from training.models import MODEL_LABELS, ModelName
 from training.report.items import ReportFigure
-from training.report.panels import model_at, models_of
 from training.report.labels import COHORT_LABELS
 from training.report.look import ASIDE, DASHED, MODEL_STROKES, Entry, Grid, Stroke, legend
 from training.report.numbers import decimal
+from training.report.panels import model_at, models_of
 from training.report.sheet import SMALL, Sheet, say, title
 from training.report.svg import report_figure
 from training.study import Study

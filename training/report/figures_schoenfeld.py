@@ -15,6 +15,7 @@ from training.estimates import NotKnown, estimated
 from training.report.items import ReportFigure
 from training.report.look import ASIDE, BLUE, Entry, Grid, Stroke, legend
 from training.report.numbers import decimal, p_equals
+from training.report.panels import NO_TRAINING
 from training.report.sheet import SMALL, Sheet, say, title
 from training.report.smooth import smooth
 from training.report.svg import report_figure
@@ -60,7 +61,7 @@ def schoenfeld_figure(study: Study) -> ReportFigure:
 
 def _hazards(study: Study) -> ProportionalHazards | NotKnown:
     if study.trained is None:
-        return NotKnown("A finished recipe was judged: nothing was trained, so no hazards were tested.")
+        return NotKnown(NO_TRAINING)
     return study.trained.clinical.hazards
 
 

@@ -14,10 +14,10 @@ from training.estimates import NotKnown
 from training.evaluation import GROUPS, ModelEvaluation
 from training.models import MODEL_LABELS, ModelName
 from training.report.items import ReportFigure
-from training.report.panels import followed_months, model_on, models_of
 from training.report.labels import COHORT_LABELS, GROUP_LABELS
 from training.report.look import GROUP_STROKES, Entry, Grid, Stroke, legend, step_months
 from training.report.numbers import hazard_ratio, p_equals
+from training.report.panels import followed_months, model_on, models_of
 from training.report.sheet import SMALL, Sheet, say, title
 from training.report.svg import report_figure
 from training.study import Study

@@ -41,7 +41,7 @@ def judged(study: Study) -> Iterator[Judged]:
 
 def not_judged(study: Study, columns: int) -> list[Row]:
     """A row for each model that there is not, and for each cohort that could not be judged; the reason stands third."""
-    rows = [
+    rows: list[Row] = [
         filled([MODEL_LABELS[model], "", not_estimable(why_no_model(study, model))], columns)
         for model in MODEL_NAMES
         if model not in study.models
@@ -54,6 +54,11 @@ def not_judged(study: Study, columns: int) -> list[Row]:
 
 
 def absent_cohorts(study: Study) -> str:
-    """A sentence that names cohorts without an analysed patient; empty where there is none."""
+    """A sentence that names cohorts without an analysed patient; empty where there is none.
+
+    A finished recipe is validated on what somebody has; only a training study is expected to have all three.
+    """
+    if study.trained is None:
+        return ""
     absent = [COHORT_LABELS[name].lower() for name in COHORTS if name not in study.samples]
     return f"No patient was analysed in the {' and the '.join(absent)}." if absent else ""

@@ -7,6 +7,7 @@ from training.cohort import CohortName
 from training.estimates import NotKnown
 from training.evaluation import AtHorizon, CohortEvaluation, ModelEvaluation
 from training.models import MODEL_NAMES, ModelName
+from training.report.tables_models import why_no_model
 from training.study import Study
 
 ORDER: tuple[ModelName, ...] = ("combined", "signatures", "clinical")
@@ -29,10 +30,7 @@ def model_of(study: Study, name: ModelName) -> CoxModel | NotKnown:
     """A model, or why it was not fitted."""
     if name in study.models:
         return study.models[name]
-    if study.trained is None:
-        return NotKnown("the recipe has no such model")
-    reason = study.trained.models.get(name)
-    return reason if isinstance(reason, NotKnown) else NotKnown("there is no such model")
+    return NotKnown(why_no_model(study, name))
 
 
 def cohort_of(study: Study, cohort: CohortName) -> CohortEvaluation | NotKnown:

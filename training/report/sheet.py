@@ -87,18 +87,17 @@ class Sheet:
         self.write(self.width - 6, self.height - 9, words, size=8, color=FAINT, ha="right", style="italic")
 
 
-def title(axes: Axes, words: str, below: str = "") -> None:
-    """The name of a panel in bold, and smaller lines between it and the frame."""
-    lines = below.count("\n") + 1 if below else 0
+def title(axes: Axes, words: str, below: str = "", lift: float = 0.0) -> None:
+    """The name of a panel in bold, and smaller lines between it and the frame; ``lift`` points above the frame."""
+    lines = below.split("\n") if below else []
     style = {
-        "xycoords": "axes fraction",
-        "textcoords": "offset points",
-        "va": "bottom",
-        "annotation_clip": False,
-    }
-    axes.annotate(words, (0, 1), (0, 5 + 11.5 * lines), size=TITLE, weight="bold", color=INK, **style)
-    for place, line in enumerate(reversed(below.split("\n") if below else [])):
-        axes.annotate(line, (0, 1), (0, 4 + 11.5 * place), size=SMALL, color=FAINT, **style)
+        "xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom", "annotation_clip": False,
+    }  # fmt: skip
+    axes.annotate(
+        words, (0, 1), (0, lift + 5 + 11.5 * len(lines)), size=TITLE, weight="bold", color=INK, **style
+    )
+    for place, line in enumerate(reversed(lines)):
+        axes.annotate(line, (0, 1), (0, lift + 4 + 11.5 * place), size=SMALL, color=FAINT, **style)
 
 
 def wrapped(words: str, width_px: float, size: float = TEXT) -> str:

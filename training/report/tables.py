@@ -49,7 +49,7 @@ def all_tables(study: Study) -> tuple[ReportTable, ...]:
 
 
 def write_tables(tables: Iterable[ReportTable], folder: Path) -> list[Path]:
-    """Write each table as ``KEY.csv`` (UTF-8, comma, ``\\n``) into a folder that is there; the files in order.
+    """Write each table as ``KEY.csv`` (UTF-8, commas, line feeds) into a folder that is there; the files in order.
 
     The cells are the texts that the report shows. Notes stand in the report's page only: a CSV file is for programs.
     """

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from prognode.statistics.kaplan_meier import kaplan_meier, median_follow_up
 from prognode.statistics.outcome import Outcome
 from training.cohort import COHORTS, CohortName
-from training.estimates import NotKnown
-from training.evaluation import CohortEvaluation
 from training.report.characteristics import (
     NOT_TESTED,
     Tested,
@@ -109,8 +107,9 @@ def _events(outcome: Outcome) -> int:
 
 
 def _complete(study: Study, name: CohortName, count: Callable[[Outcome], int]) -> str:
-    found: CohortEvaluation | NotKnown = study.evaluations.get(name, NotKnown("nobody was analysed"))
-    return shown(found, lambda one: str(count(one.outcome)))
+    if name not in study.evaluations:
+        return "0"
+    return shown(study.evaluations[name], lambda one: str(count(one.outcome)))
 
 
 # ---------------------------------------------------------------- Table 1
@@ -134,8 +133,10 @@ def table_1_baseline(study: Study) -> ReportTable:
     notes = [
         "Percentages are of the patients whose value is known; SD: standard deviation.",
         "" if len(samples) > 1 else "There is one cohort only, so nothing is compared.",
-        "Median follow-up by the reverse Kaplan-Meier estimate, median survival by the Kaplan-Meier estimate; not "
-        "reached: the curve, or its limit, does not come down to one half.",
+        (
+            "Median follow-up by the reverse Kaplan-Meier estimate, median survival by the Kaplan-Meier estimate; not "
+            "reached: the curve, or its limit, does not come down to one half."
+        ),
     ]
     title = "Table 1. Clinical characteristics of the patients"
     return tabulated(

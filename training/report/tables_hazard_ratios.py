@@ -69,11 +69,15 @@ def table_2_hazard_ratios(study: Study) -> ReportTable | None:
 
 def _notes(found: ClinicalAnalysis, sample: Sample) -> list[str]:
     return [
-        f"Univariable: over the patients whose value is known, of {len(sample)} with {sample.outcome.events} deaths. "
-        f"Multivariable: over the {found.patients} patients ({found.events} deaths) who have every covariate.",
-        "Cox models with Efron's treatment of tied times. Hazard ratios of numbers are per unit (year, mm, percentage "
-        "point). Each hazard ratio has a Wald test; a factor of several levels has a likelihood ratio test as a whole, "
-        "which also holds where a hazard ratio is not estimable.",
+        (
+            f"Univariable: over the patients whose value is known, of {len(sample)} with {sample.outcome.events} deaths. "
+            f"Multivariable: over the {found.patients} patients ({found.events} deaths) who have every covariate."
+        ),
+        (
+            "Cox models with Efron's treatment of tied times. Hazard ratios of numbers are per unit (year, mm, percentage "
+            "point). Each hazard ratio has a Wald test; a factor of several levels has a likelihood ratio test as a whole, "
+            "which also holds where a hazard ratio is not estimable."
+        ),
         *(f"{remark}." for remark in found.remarks),
     ]
 
@@ -188,7 +192,7 @@ def _why_endless(column: str, sample: Sample) -> str:
             died = int(sample.outcome.event[members].sum())
             if not died:
                 return f"none of the {int(members.sum())} patients{words} died"
-    return "with the other values it foretells every death, so its hazard ratio has no finite estimate"
+    return "alone or with other covariates it separates the deaths, so there is no finite estimate"
 
 
 # ---------------------------------------------------------------- assumptions and selection
@@ -208,8 +212,10 @@ def schoenfeld(study: Study) -> ReportTable | None:
         ]
         rows.append(["GLOBAL", *_chi_square(found.overall), ""])
     notes = [
-        'Score test of a hazard ratio that changes with 1 - S(t), S being the Kaplan-Meier estimate (transform "km"), '
-        "in the multivariable model of Table 2; a factor is tested with all its levels.",
+        (
+            'Score test of a hazard ratio that changes with 1 - S(t), S being the Kaplan-Meier estimate (transform "km"), '
+            "in the multivariable model of Table 2; a factor is tested with all its levels."
+        ),
         f"Eligible for the clinical model: P > {alpha:g}.",
         "The test could not be made, so every covariate counts as eligible."
         if isinstance(found, NotKnown)
@@ -248,8 +254,10 @@ def backward_selection(study: Study) -> ReportTable | None:
             for number, step in enumerate(selection.steps, 1)
         ]
     notes = [
-        "Akaike's information criterion (AIC); the covariate whose loss gives the lowest AIC leaves, as long as the AIC "
-        "falls. A factor leaves with all its levels.",
+        (
+            "Akaike's information criterion (AIC); the covariate whose loss gives the lowest AIC leaves, as long as the AIC "
+            "falls. A factor leaves with all its levels."
+        ),
         shown(selection, lambda _: ""),
         *_choice(study.trained),
     ]

@@ -72,8 +72,10 @@ def model_summary(study: Study) -> ReportTable:
     """Fit, cutoff and baseline survival of each model, one line each."""
     rows = [_summary(study, name, study.models[name]) for name in MODEL_NAMES if name in study.models]
     notes = [
-        "High risk: a linear predictor above the cutoff, which is locked in the training cohort. Linear predictors are "
-        "not centred.",
+        (
+            "High risk: a linear predictor above the cutoff, which is locked in the training cohort. Linear predictors are "
+            "not centred."
+        ),
         _mean_note(study),
         "Baseline survival at covariates of 0 may describe nobody; it is what the predictions are reckoned from.",
         f"{OPTIMISTIC} Adjusted: Lausen and Schumacher (1992)." if searches_cutoff(study) else "",

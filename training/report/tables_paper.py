@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from training.evaluation import HazardRatio
-from training.published import CONCORDANCE, HAZARD_RATIO, SOURCE, Interval, Row as Published
+from training.published import CONCORDANCE, HAZARD_RATIO, SOURCE, Interval
+from training.published import Row as Published
 from training.report.items import ReportTable
 from training.report.judged import Judged, absent_cohorts, judged, not_judged
-from training.report.numbers import hazard_ratio, shown, with_limits
+from training.report.numbers import shown, with_limits
+from training.report.tables_performance import harrell_c, ratio
 from training.report.tabulated import Row, tabulated
 from training.study import Study
 
@@ -29,10 +30,14 @@ def beside_the_paper(study: Study) -> ReportTable | None:
         return None
     rows = [_row(pair) for pair in judged(study)] + not_judged(study, len(COLUMNS))
     notes = [
-        f"Paper: {SOURCE}, Table 3. Its patients are others than these, who never were: the two have nothing to do with "
-        "each other but layout and method, and their agreement or difference means nothing.",
-        "The paper does not name the unit of its hazard ratios. Their intervals are too narrow for a comparison of two "
-        "groups in cohorts of that size, and fit a ratio per unit of a continuous score.",
+        (
+            f"Paper: {SOURCE}, Table 3. Its patients are others than these, who never were: the two have nothing to do with "
+            "each other but layout and method, and their agreement or difference means nothing."
+        ),
+        (
+            "The paper does not name the unit of its hazard ratios. Their intervals are too narrow for a comparison of two "
+            "groups in cohorts of that size, and fit a ratio per unit of a continuous score."
+        ),
         absent_cohorts(study),
     ]
     title = "Synthetic cohort beside the paper's Table 3"
@@ -43,16 +48,12 @@ def _row(pair: Judged) -> Row:
     one = pair.one
     return [
         *pair.labels,
-        shown(one.concordance, lambda c: with_limits(c.value, c.limits())),
+        shown(one.concordance, harrell_c),
         _published(CONCORDANCE, pair),
-        shown(one.hr_per_unit, _ratio),
-        shown(one.hr_groups, _ratio),
+        shown(one.hr_per_unit, ratio),
+        shown(one.hr_groups, ratio),
         _published(HAZARD_RATIO, pair),
     ]
-
-
-def _ratio(ratio: HazardRatio) -> str:
-    return hazard_ratio(ratio.value, ratio.lower, ratio.upper)
 
 
 def _published(figures: Mapping[str, Published], pair: Judged) -> str:

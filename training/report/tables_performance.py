@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from prognode.statistics.concordance import Concordance, ConcordanceDifference
@@ -71,12 +72,16 @@ def table_3_performance(study: Study) -> ReportTable:
     """C and hazard ratios of each model in each cohort, each named by what it is of."""
     rows = [_performance(study, pair) for pair in judged(study)] + not_judged(study, len(COLUMNS))
     notes = [
-        "C: Harrell's concordance index; standard error by the infinitesimal jackknife, P value by a normal test. The "
-        "cohort's patients who have every term of all models are judged, the same ones for each model.",
-        "Per unit: a Cox model of the linear predictor alone; in the patients that the model was fitted to it is 2.72 "
-        "(e) by construction. Per SD: of the standard deviation in the same cohort; its P value is that per unit.",
-        "High against low risk: groups at the cutoff that was locked in the training cohort. "
-        + (f"In the training cohort: {OPTIMISTIC}" if searches_cutoff(study) else ""),
+        (
+            "C: Harrell's concordance index; standard error by the infinitesimal jackknife, P value by a normal test. The "
+            "cohort's patients who have every term of all models are judged, the same ones for each model."
+        ),
+        (
+            "Per unit: a Cox model of the linear predictor alone; in the patients that the model was fitted to it is 2.72 "
+            "(e) by construction. Per SD: of the standard deviation in the same cohort; its P value is that per unit."
+        ),
+        "High against low risk: groups at the cutoff that was locked in the training cohort.",
+        f"High against low risk in the training cohort: {OPTIMISTIC}" if searches_cutoff(study) else "",
         _correction_note(study),
         absent_cohorts(study),
     ]
@@ -99,20 +104,30 @@ def _performance(study: Study, pair: Judged) -> Row:
         *pair.labels,
         str(len(pair.whole.outcome)),
         str(pair.whole.outcome.events),
-        shown(one.concordance, _concordance),
+        shown(one.concordance, harrell_c),
         shown(one.concordance, lambda c: _tested(c.p_value, TIED_ALIKE)),
         _corrected(study, pair),
-        shown(one.hr_per_unit, _ratio),
-        shown(one.hr_per_unit, lambda ratio: p_value(ratio.p)),
-        shown(one.hr_per_sd, _ratio),
-        shown(one.hr_groups, _ratio),
-        shown(one.hr_groups, lambda ratio: p_value(ratio.p)),
+        shown(one.hr_per_unit, ratio),
+        shown(one.hr_per_unit, lambda found: p_value(found.p)),
+        shown(one.hr_per_sd, ratio),
+        shown(one.hr_groups, ratio),
+        shown(one.hr_groups, lambda found: p_value(found.p)),
         shown(one.log_rank, _log_rank),
     ]
 
 
-def _concordance(c: Concordance) -> str:
-    return with_limits(c.value, c.limits())
+def harrell_c(c: Concordance) -> str:
+    """C with its 95 % limits."""
+    return with_limits(c.value, limits_of(c, c.standard_error))
+
+
+def _difference_of_c(found: ConcordanceDifference) -> str:
+    return with_limits(found.value, limits_of(found, found.standard_error), 3)
+
+
+def limits_of(estimate: Concordance | ConcordanceDifference, standard_error: float) -> tuple[float, float]:
+    """95 % limits; none where the standard error is 0, which is no certainty but a measure that fails."""
+    return estimate.limits() if standard_error > 0 else (math.nan, math.nan)
 
 
 def _tested(p: float, why_not: str) -> str:
@@ -121,8 +136,9 @@ def _tested(p: float, why_not: str) -> str:
     return not_estimable(why_not) if text == NOT_ESTIMABLE else text
 
 
-def _ratio(ratio: HazardRatio) -> str:
-    return hazard_ratio(ratio.value, ratio.lower, ratio.upper)
+def ratio(found: HazardRatio) -> str:
+    """A hazard ratio with its 95 % limits."""
+    return hazard_ratio(found.value, found.lower, found.upper)
 
 
 def _log_rank(test: LogRank) -> str:
@@ -143,8 +159,10 @@ def concordance_differences(study: Study) -> ReportTable:
     """C of the combined model less that of each other one, on the same patients."""
     rows = [row for name in MODEL_NAMES for row in _differences(study, name)]
     notes = [
-        "Both C are of the same patients, and the standard error of their difference keeps their correlation; P value "
-        "by a normal test.",
+        (
+            "Both C are of the same patients, and the standard error of their difference keeps their correlation; P value "
+            "by a normal test."
+        ),
         *(
             f"{COHORT_LABELS[cohort]}: {not_estimable(found.why)}."
             for cohort, found in study.evaluations.items()
@@ -170,7 +188,7 @@ def _difference(model: str, cohort: str, found: ConcordanceDifference | NotKnown
         cohort,
         decimal(found.first.value, 3),
         decimal(found.second.value, 3),
-        with_limits(found.value, found.limits(), 3),
+        _difference_of_c(found),
         _tested(found.p_value, ORDERED_ALIKE),
     ]
 
@@ -184,10 +202,14 @@ def optimism(study: Study) -> ReportTable | None:
         return None
     rows = [] if study.bootstrap is None else list(_optimism_rows(study.bootstrap))
     notes = [
-        f"{COEFFICIENTS_ONLY}: signatures and covariates stay as they are, and the Cox model is fitted again to each draw "
-        "(as rms::validate does). This leaves out what choosing the features contributed.",
-        f"{WHOLE_TRAINING}: everything is done again on each draw - reproducible features, LASSO with its "
-        "cross-validation, choice of covariates, Cox fit - and judged on the original patients.",
+        (
+            f"{COEFFICIENTS_ONLY}: signatures and covariates stay as they are, and the Cox model is fitted again to each draw "
+            "(as rms::validate does). This leaves out what choosing the features contributed."
+        ),
+        (
+            f"{WHOLE_TRAINING}: everything is done again on each draw - reproducible features, LASSO with its "
+            "cross-validation, choice of covariates, Cox fit - and judged on the original patients."
+        ),
         "Calibration slope: mean over the draws, on the original patients; below 1, predictions are too extreme.",
         _bootstrap_note(study),
     ]

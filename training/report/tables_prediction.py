@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import chain
 
 from prognode.statistics.brier import BrierScore
 from prognode.statistics.calibration import CalibrationInTheLarge, CalibrationSlope, GroupedCalibration
@@ -70,8 +69,10 @@ def calibration(study: Study) -> ReportTable:
     """Predicted against observed survival in groups of patients, from the lowest prediction to the highest."""
     rows = [row for _, at, first in _at_horizons(study) for row in _group_rows(at, first)]
     notes = [
-        f"Groups at quantiles of the predicted survival, {study.settings.calibration_groups} where ties allow; group 1 "
-        "has the lowest prediction. Observed: Kaplan-Meier at the horizon, log limits. Deaths: over all of the follow-up.",
+        (
+            f"Groups at quantiles of the predicted survival, {study.settings.calibration_groups} where ties allow; group 1 "
+            "has the lowest prediction. Observed: Kaplan-Meier at the horizon, log limits. Deaths: over all of the follow-up."
+        ),
         absent_cohorts(study),
     ]
     rows += not_judged(study, len(GROUP_COLUMNS))
@@ -100,10 +101,14 @@ def calibration_summary(study: Study) -> ReportTable:
     """Deaths observed over expected at each horizon, and the calibration slope."""
     rows = [_summary_row(pair, at, first) for pair, at, first in _at_horizons(study)]
     notes = [
-        "Expected: mean predicted probability of death by the horizon; observed: one less the Kaplan-Meier survival. A "
-        "ratio above 1: more died than predicted.",
-        "Calibration slope: Cox coefficient of the linear predictor, over all of the follow-up; below 1, predictions are "
-        "too extreme. In the patients that the model was fitted to it is 1 by construction.",
+        (
+            "Expected: mean predicted probability of death by the horizon; observed: one less the Kaplan-Meier survival. A "
+            "ratio above 1: more died than predicted."
+        ),
+        (
+            "Calibration slope: Cox coefficient of the linear predictor, over all of the follow-up; below 1, predictions are "
+            "too extreme. In the patients that the model was fitted to it is 1 by construction."
+        ),
         absent_cohorts(study),
     ]
     rows += not_judged(study, len(SUMMARY_COLUMNS))
@@ -136,10 +141,14 @@ def roc(study: Study) -> ReportTable:
     """Areas under the time-dependent ROC curves, by three estimators."""
     rows = [_roc_row(at, first) for _, at, first in _at_horizons(study)]
     notes = [
-        "Cumulative cases (deaths by the horizon) against dynamic controls (alive beyond it). Heagerty, Lumley and Pepe "
-        "(2000): Kaplan-Meier above each cut, and nearest neighbours with a span of 0.25 n^-0.2; these have no CI here.",
-        "IPCW: cases weighted by the inverse probability of being followed (Uno et al. 2007); standard error after "
-        "Blanche et al. (2013), limits cut to 0 and 1. Lost before: follow-up ended before the horizon without death.",
+        (
+            "Cumulative cases (deaths by the horizon) against dynamic controls (alive beyond it). Heagerty, Lumley and Pepe "
+            "(2000): Kaplan-Meier above each cut, and nearest neighbours with a span of 0.25 n^-0.2; these have no CI here."
+        ),
+        (
+            "IPCW: cases weighted by the inverse probability of being followed (Uno et al. 2007); standard error after "
+            "Blanche et al. (2013), limits cut to 0 and 1. Lost before: follow-up ended before the horizon without death."
+        ),
         absent_cohorts(study),
     ]
     rows += not_judged(study, len(ROC_COLUMNS))
@@ -162,7 +171,7 @@ def _area(curve: RocCurve) -> str:
 
 
 def _ipcw(found: IpcwAuc) -> str:
-    half = WIDTH_95 * found.standard_error
+    half = WIDTH_95 * found.standard_error if found.standard_error > 0 else math.nan
     return with_limits(found.auc, (max(found.auc - half, 0.0), min(found.auc + half, 1.0)))
 
 
@@ -170,9 +179,11 @@ def brier(study: Study) -> ReportTable:
     """Brier scores beside those of a prediction that knows no patient."""
     rows = [_brier_row(at, first) for _, at, first in _at_horizons(study)]
     notes = [
-        "Mean squared difference between predicted survival and what happened, weighted for censoring (Graf et al. 1999). "
-        "The Kaplan-Meier curve of the same cohort predicts the same for everybody. Scaled: 1 - score / that of the "
-        "Kaplan-Meier curve; 1 is perfect, at 0 or below the model predicts no better than the curve.",
+        (
+            "Mean squared difference between predicted survival and what happened, weighted for censoring (Graf et al. 1999). "
+            "The Kaplan-Meier curve of the same cohort predicts the same for everybody. Scaled: 1 - score / that of the "
+            "Kaplan-Meier curve; 1 is perfect, at 0 or below the model predicts no better than the curve."
+        ),
         absent_cohorts(study),
     ]
     rows += not_judged(study, len(BRIER_COLUMNS))

@@ -83,10 +83,14 @@ def _block(study: Study, cohort: CohortName, found: CohortEvaluation, model: Mod
 
 def _notes(study: Study, model: ModelName) -> list[str]:
     return [
-        f"Groups of the {MODEL_LABELS[model][0].lower()}{MODEL_LABELS[model][1:]} at its locked cutoff; patients who have "
-        "every term of all models.",
-        "Percentages are of the patients whose value is known; SD: standard deviation. Median survival by the Kaplan-Meier "
-        "estimate, median follow-up by the reverse Kaplan-Meier estimate.",
+        (
+            f"Groups of the {MODEL_LABELS[model][0].lower()}{MODEL_LABELS[model][1:]} at its locked cutoff; patients who have "
+            "every term of all models."
+        ),
+        (
+            "Percentages are of the patients whose value is known; SD: standard deviation. Median survival by the Kaplan-Meier "
+            "estimate, median follow-up by the reverse Kaplan-Meier estimate."
+        ),
         f"Survival in the training cohort: {OPTIMISTIC} {_adjusted(study, model)}"
         if searches_cutoff(study)
         else "",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
+from prognode.domain.prognosis import Phase
 from prognode.domain.signature import FEATURE_COUNT
 from prognode.statistics.cross_validation import CrossValidation, Rule
 from prognode.statistics.outcome import Floats
@@ -58,8 +59,10 @@ def icc(study: Study) -> ReportTable | None:
     of_mean = ", mean of both readings" if settings.icc_form.endswith("k") else ", single reading"
     notes = [
         f"{settings.icc_form}: {FORM_WORDS[settings.icc_form.rstrip('k')]}{of_mean} (names of Shrout and Fleiss 1979).",
-        "Over patients of the training cohort. Constant: the same value in every patient and both readings, so that no "
-        "correlation is defined; never kept. Minimum, quartiles and maximum are of the others.",
+        (
+            "Over patients of the training cohort. Constant: the same value in every patient and both readings, so that no "
+            "correlation is defined; never kept. Minimum, quartiles and maximum are of the others."
+        ),
     ]
     title = "Reproducibility of the features: intraclass correlation (ICC)"
     return tabulated(study, "icc", title, ICC_COLUMNS, rows, notes)
@@ -90,8 +93,10 @@ def lasso(study: Study) -> ReportTable | None:
         return None
     fits = study.trained.signatures.values()
     notes = [
-        "LASSO-penalised Cox regression with Breslow's treatment of tied times on features of unit variance; "
-        "cross-validated partial-likelihood deviance per death, folds stratified by death.",
+        (
+            "LASSO-penalised Cox regression with Breslow's treatment of tied times on features of unit variance; "
+            "cross-validated partial-likelihood deviance per death, folds stratified by death."
+        ),
         "lambda.min: the penalty with the lowest deviance. lambda.1se: the strongest one within a standard error of it.",
         *(f"{fit.why_not}." for fit in fits if fit.why_not),
     ]
@@ -132,8 +137,10 @@ def signature_features(study: Study) -> ReportTable:
     rows = [row for phase in PHASES for row in _feature_rows(study, phase)]
     missing = [phase for phase in PHASES if phase not in study.signatures]
     notes = [
-        f"Feature numbers count the {FEATURE_COUNT} outputs of the network from 0. Coefficients are log hazard ratios "
-        "per unit of the feature; the signature of a phase is the sum of coefficient times feature.",
+        (
+            f"Feature numbers count the {FEATURE_COUNT} outputs of the network from 0. Coefficients are log hazard ratios "
+            "per unit of the feature; the signature of a phase is the sum of coefficient times feature."
+        ),
         *_scale_notes(study),
         f"There is no {' and no '.join(missing)} signature." if missing else "",
         *_bootstrap_note(study),
@@ -156,26 +163,26 @@ def _bootstrap_note(study: Study) -> list[str]:
     if study.bootstrap is None:
         return []
     return [
-        f"Selected: share of {study.bootstrap.repetitions} bootstrap draws of the training cohort in which the whole "
-        "selection, done again, chose the feature."
+        (
+            f"Selected: share of {study.bootstrap.repetitions} bootstrap draws of the training cohort in which the whole "
+            "selection, done again, chose the feature."
+        )
     ]
 
 
-def _feature_rows(study: Study, phase: str) -> Iterable[Row]:
-    signatures = {str(name): one for name, one in study.signatures.items()}
-    if phase not in signatures:
+def _feature_rows(study: Study, phase: Phase) -> Iterable[Row]:
+    if phase not in study.signatures:
         return
-    signature = signatures[phase]
+    signature = study.signatures[phase]
     for number, coefficient in zip(signature.indices, signature.coefficients, strict=True):
         row = [phase, f"f{number:04d}", significant(coefficient)]
         if study.trained is not None:
-            row.append(_icc_of(study.trained.signatures, phase, number))
+            row.append(_icc_of(study.trained.signatures[phase], number))
         if study.bootstrap is not None:
-            shares = {str(name): one for name, one in study.bootstrap.selected.items()}
-            row.append(percent(shares.get(phase, {}).get(number, 0.0), 0))
+            row.append(percent(study.bootstrap.selected.get(phase, {}).get(number, 0.0), 0))
         yield row
 
 
-def _icc_of(fits: Mapping[str, SignatureFit], phase: str, number: int) -> str:
-    found = fits[phase].reproducibility
+def _icc_of(fit: SignatureFit, number: int) -> str:
+    found = fit.reproducibility
     return "not known: no second reading" if found is None else decimal(float(found.values[number]), 3)

@@ -1,0 +1,72 @@
+"""The nomogram: how points add up to survival (paper, Figure 3). Its axes are those of a patient's page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from prognode.adapters.drawing import FAINT
+from prognode.adapters.nomogram_axes import LABELS_AT, NomogramAxis, draw_axes, nomogram_axes
+from training.estimates import NotKnown
+from training.models import MODEL_LABELS
+from training.report.items import ReportFigure
+from training.report.panels import leading, model_of
+from training.report.sheet import TITLE, WIDTH_PX, Sheet, say
+from training.report.svg import report_figure
+from training.study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ROW_PX = 46.0
+RIGHT_AT = 103.0
+"""End of the panel on the scale of the points."""
+
+
+def nomogram_figure(study: Study) -> ReportFigure:
+    """Axes of the combined model, or of the next best one that exists."""
+    name = leading(study)
+    rows = _rows(study)
+    height = 160.0 if isinstance(rows, NotKnown) else ROW_PX * len(rows)
+
+    def paint(sheet: Sheet) -> None:
+        sheet.write(12, 18, _heading(study), size=TITLE, weight="bold")
+        axes = sheet.bare(12, 36, WIDTH_PX - 24, height)
+        if isinstance(rows, NotKnown):
+            say(axes, rows.why)
+        else:
+            _draw(axes, rows)
+
+    caption = (
+        f"Nomogram of the {MODEL_LABELS[name].lower()}. The value on each axis gives points on the uppermost one; their "
+        "sum on the axis of total points stands above the probability of overall survival (OS). Values beyond an axis "
+        "have points on the same straight line. The program itself computes survival from the model, not from points."
+    )
+    return report_figure(study, "figure_3_nomogram", "Nomogram", caption, (WIDTH_PX, height + 62), paint)
+
+
+def _heading(study: Study) -> str:
+    name = leading(study)
+    combined = model_of(study, "combined")
+    if name == "combined" or not isinstance(combined, NotKnown):
+        return MODEL_LABELS[name]
+    return f"{MODEL_LABELS[name]} (no combined model: {combined.why})"
+
+
+def _rows(study: Study) -> tuple[NomogramAxis, ...] | NotKnown:
+    model = model_of(study, leading(study))
+    if isinstance(model, NotKnown):
+        return model
+    try:
+        return nomogram_axes(model, study.settings.horizons_months, "{} OS probability (%)")
+    except ValueError as fault:
+        return NotKnown(str(fault))
+
+
+def _draw(axes: Axes, rows: Sequence[NomogramAxis]) -> None:
+    axes.set(xlim=(LABELS_AT - 1, RIGHT_AT), ylim=(len(rows) - 0.45, -0.45))
+    axes.axis("off")
+    draw_axes(axes, rows, label_size=10, tick_size=8.5)
+    for y, row in enumerate(rows):
+        if not row.ticks:
+            axes.text(0, y, "outside 1 to 99 % on this scale", size=8.5, color=FAINT, va="center")
