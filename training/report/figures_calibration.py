@@ -52,7 +52,7 @@ def calibration_figure(study: Study) -> ReportFigure:
         "single patients. Slope: Cox coefficient of the linear predictor (1 where it is right). O/E: probability of "
         "death by the horizon, observed (Kaplan-Meier) over expected. 95 % intervals."
     )
-    return report_figure(study, "figure_6a_calibration", "Calibration", caption, grid.size, paint)
+    return report_figure(study, "figure_6a_calibration", "Figure 6A. Calibration", caption, grid.size, paint)
 
 
 def _calibration_legend() -> list[Entry]:
@@ -144,7 +144,9 @@ def decision_figure(study: Study) -> ReportFigure:
         "least the threshold, with deaths by the Kaplan-Meier estimate among the treated. A curve is interrupted where "
         "the follow-up of the treated ends before the horizon."
     )
-    return report_figure(study, "figure_6b_decision_curves", "Decision curves", caption, grid.size, paint)
+    return report_figure(
+        study, "figure_6b_decision_curves", "Figure 6B. Decision curves", caption, grid.size, paint
+    )
 
 
 def _decision_legend(study: Study) -> list[Entry]:

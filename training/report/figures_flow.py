@@ -20,7 +20,7 @@ LINE = 19.0
 PADDING = 14.0
 SIDE_LEFT, SIDE_WIDTH = 560.0, 424.0
 TOP_WIDTH = 420.0
-BOTTOM_WIDTH, BOTTOM_GAP = 306.0, 33.0
+BOTTOM_WIDTH, BOTTOM_GAP = 300.0, 34.0
 MOST_REASONS = 8
 """The rarer ones are counted together."""
 
@@ -48,7 +48,7 @@ def flow_figure(study: Study) -> ReportFigure:
     size = (WIDTH, lower + max(box.height for box in bottom) + 26)
 
     def paint(sheet: Sheet) -> None:
-        axis, places = 16 + TOP_WIDTH / 2, _places()
+        axis, places = WIDTH / 2, _places()
         turn = lower - 22
         _arrow(sheet, [(axis, upper + top.height), (axis, turn)], head=False)
         _arrow(sheet, [(places[0], turn), (places[-1], turn)], head=False)
@@ -58,7 +58,7 @@ def flow_figure(study: Study) -> ReportFigure:
             y = upper + top.height + 30 + beside / 2
             _arrow(sheet, [(axis, y), (SIDE_LEFT, y)])
             _draw(sheet, side, SIDE_LEFT, y - beside / 2, SIDE_WIDTH)
-        _draw(sheet, top, 16, upper, TOP_WIDTH)
+        _draw(sheet, top, axis - TOP_WIDTH / 2, upper, TOP_WIDTH)
         for box, x in zip(bottom, places, strict=True):
             _draw(sheet, box, x - BOTTOM_WIDTH / 2, lower, BOTTOM_WIDTH)
 
@@ -66,7 +66,7 @@ def flow_figure(study: Study) -> ReportFigure:
         "Patients of the cohort table, those whose images could not be evaluated, and the cohorts. Only the training "
         "cohort takes part in training; a model is judged on the patients who have every term of all models."
     )
-    return report_figure(study, "figure_1_flow", "Patients", caption, size, paint)
+    return report_figure(study, "figure_1_flow", "Figure 1. Patients and cohorts", caption, size, paint)
 
 
 def _places() -> list[float]:
@@ -102,7 +102,11 @@ def _cohort_box(study: Study, name: CohortName) -> _Box:
 
 def _evaluated(study: Study, name: CohortName) -> str:
     found = cohort_of(study, name)
-    return f"Not judged: {found.why}" if isinstance(found, NotKnown) else f"Judged: {int(found.chosen.sum())}"
+    return (
+        f"Not judged: {found.why}"
+        if isinstance(found, NotKnown)
+        else f"With every term of the models: {int(found.chosen.sum())}"
+    )
 
 
 def _lines(words: str, width: float) -> tuple[str, ...]:

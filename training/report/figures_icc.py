@@ -29,7 +29,7 @@ POINTS_PER_PATH = 50
 
 def icc_figure(study: Study) -> ReportFigure:
     """Histogram of the intraclass correlations of all features, one panel per phase."""
-    grid = Grid(len(PHASES), 1, height=190, above=46, below=44, head=8)
+    grid = Grid(len(PHASES), 1, height=190, above=46, below=44, head=14)
 
     def paint(sheet: Sheet) -> None:
         for column, phase in enumerate(PHASES):

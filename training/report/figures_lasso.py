@@ -30,6 +30,8 @@ MINIMUM, ONE_SE = Stroke(BLUE, DASHED, 1.3), Stroke(ORANGE, DASH_DOTTED, 1.3)
 MOST_PATHS = 60
 """Only the largest are drawn, so that the figure stays small."""
 POINTS_PER_PATH = 50
+RISEN = 4.0
+"""In the larger of the minimum's standard error and its depth below the first lambda."""
 COUNTS_ABOVE = 8
 """How many numbers of features stand above a panel."""
 
@@ -48,7 +50,7 @@ def lasso_figure(study: Study) -> ReportFigure:
         "LASSO-Cox among the reproducible features. Left: partial-likelihood deviance per death in cross-validation "
         f"(at most {study.settings.folds} folds), bars of one standard error; right: coefficients per standard deviation "
         f"of the feature, at most {MOST_PATHS} features; those of the signature are dark. Above the panels: how many "
-        "features are selected."
+        "features are selected. Smaller penalties are not shown where the deviance has plainly risen."
     )
     return report_figure(
         study, "figure_lasso", "Selection of features by the LASSO", caption, grid.size, paint
@@ -76,16 +78,21 @@ def _row(panels: tuple[Axes, Axes], study: Study, phase: Phase) -> None:
     for axes, heading in zip(panels, headings, strict=True):
         title(axes, heading, _chosen(study, fit, validation), lift=13)
         axes.set_xlabel("Logarithm of lambda", color=FAINT, size=SMALL)
-    _deviance(panels[0], validation)
+    shown = _shown(validation)
+    _deviance(panels[0], validation, shown)
     _paths(
-        panels[1], validation.path, _spread(study, fit, phase), validation.place(study.settings.lambda_rule)
+        panels[1],
+        validation.path,
+        _spread(study, fit, phase),
+        validation.place(study.settings.lambda_rule),
+        shown,
     )
     for axes in panels:
         logs = np.log(validation.path.lambdas)
         axes.axvline(logs[validation.minimum], **MINIMUM.style)
         axes.axvline(logs[validation.one_se], **ONE_SE.style)
         axes.margins(x=0.02)
-        _counts(axes, validation.path)
+        _counts(axes, validation.path, shown)
 
 
 def _chosen(study: Study, fit: SignatureFit, validation: CrossValidation) -> str:
@@ -95,11 +102,21 @@ def _chosen(study: Study, fit: SignatureFit, validation: CrossValidation) -> str
     return f"lambda.{rule} = {penalty}: {features} of {len(fit.candidates)} features"
 
 
-def _deviance(axes: Axes, validation: CrossValidation) -> None:
-    logs = np.log(validation.path.lambdas)
-    kept = np.isfinite(validation.deviance)[: len(logs)]
-    x, mean = logs[kept], validation.deviance[: len(logs)][kept]
-    error = np.nan_to_num(validation.standard_error[: len(logs)][kept])
+def _shown(validation: CrossValidation) -> int:
+    """How many lambdas are drawn: to where the deviance has risen far above its minimum, which else were a flat line."""
+    deviance, last = validation.deviance, len(validation.path.lambdas)
+    lowest, error = deviance[validation.minimum], validation.standard_error[validation.minimum]
+    height = RISEN * max(float(error), float(deviance[0] - lowest))
+    risen = np.flatnonzero(~(deviance[:last] <= lowest + height))
+    beyond = risen[risen > validation.minimum]
+    return max(int(beyond[0]) + 1, 2) if len(beyond) else last
+
+
+def _deviance(axes: Axes, validation: CrossValidation, shown: int) -> None:
+    logs = np.log(validation.path.lambdas[:shown])
+    kept = np.isfinite(validation.deviance[:shown])
+    x, mean = logs[kept], validation.deviance[:shown][kept]
+    error = np.nan_to_num(validation.standard_error[:shown][kept])
     bars = np.column_stack((mean - error, mean + error, np.full(len(mean), np.nan)))
     axes.plot(np.repeat(x, 3), bars.ravel(), color=FAINT, linewidth=0.7)
     axes.plot(x, mean, "o", color=INK, markersize=2.6, markeredgewidth=0)
@@ -113,9 +130,9 @@ def _spread(study: Study, fit: SignatureFit, phase: Phase) -> Floats:
     return np.asarray(features.std(axis=0), np.float64)
 
 
-def _paths(axes: Axes, path: LassoPath, spread: Floats, used: int) -> None:
+def _paths(axes: Axes, path: LassoPath, spread: Floats, used: int, shown: int) -> None:
     """Coefficients against log lambda; those that are selected at ``used`` are dark."""
-    logs, scaled = np.log(path.lambdas), path.coefficients * spread
+    logs, scaled = np.log(path.lambdas[:shown]), path.coefficients[:shown] * spread
     thin = np.unique(np.linspace(0, len(logs) - 1, POINTS_PER_PATH).round().astype(int))
     chosen = set(path.selected(used).tolist())
     for feature in sorted(_largest(scaled), key=lambda one: one in chosen):
@@ -140,9 +157,9 @@ def _from_entry(values: Floats) -> NDArray[np.bool_]:
     return np.arange(len(values)) >= first - 1
 
 
-def _counts(axes: Axes, path: LassoPath) -> None:
+def _counts(axes: Axes, path: LassoPath, shown: int) -> None:
     """Numbers of selected features above the frame."""
-    logs = np.log(path.lambdas)
+    logs = np.log(path.lambdas[:shown])
     wanted = np.linspace(logs[0], logs[-1], COUNTS_ABOVE)
     for place in np.unique(np.abs(logs[:, None] - wanted).argmin(axis=0)):
         axes.annotate(

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from prognode.adapters.drawing import FAINT
-from prognode.adapters.nomogram_axes import LABELS_AT, NomogramAxis, draw_axes, nomogram_axes
+import numpy as np
+
+from prognode.adapters.drawing import FAINT, INK
+from prognode.adapters.nomogram_axes import (
+    LABELS_AT,
+    POINTS,
+    TOTAL,
+    AxesLook,
+    NomogramAxis,
+    draw_axes,
+    nomogram_axes,
+)
 from training.estimates import NotKnown
 from training.models import MODEL_LABELS
 from training.report.items import ReportFigure
@@ -19,6 +29,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROW_PX = 46.0
+LOOK = AxesLook(label_size=10, tick_size=8.5, between_labels=0.9, letter=0.9)
+SUBDIVISIONS = 5
+"""Of the axes that points are read from."""
 RIGHT_AT = 103.0
 """End of the panel on the scale of the points."""
 
@@ -42,7 +55,9 @@ def nomogram_figure(study: Study) -> ReportFigure:
         "sum on the axis of total points stands above the probability of overall survival (OS). Values beyond an axis "
         "have points on the same straight line. The program itself computes survival from the model, not from points."
     )
-    return report_figure(study, "figure_3_nomogram", "Nomogram", caption, (WIDTH_PX, height + 62), paint)
+    return report_figure(
+        study, "figure_3_nomogram", "Figure 3. Nomogram", caption, (WIDTH_PX, height + 62), paint
+    )
 
 
 def _heading(study: Study) -> str:
@@ -66,7 +81,21 @@ def _rows(study: Study) -> tuple[NomogramAxis, ...] | NotKnown:
 def _draw(axes: Axes, rows: Sequence[NomogramAxis]) -> None:
     axes.set(xlim=(LABELS_AT - 1, RIGHT_AT), ylim=(len(rows) - 0.45, -0.45))
     axes.axis("off")
-    draw_axes(axes, rows, label_size=10, tick_size=8.5)
+    draw_axes(axes, rows, LOOK)
+    _minor_ticks(axes, rows)
     for y, row in enumerate(rows):
         if not row.ticks:
             axes.text(0, y, "outside 1 to 99 % on this scale", size=8.5, color=FAINT, va="center")
+
+
+def _minor_ticks(axes: Axes, rows: Sequence[NomogramAxis]) -> None:
+    """Finer marks on the axes of points, as on a ruler."""
+    from matplotlib.collections import LineCollection
+
+    strokes = []
+    for y, row in enumerate(rows):
+        if row.label in {POINTS, TOTAL} and len(row.ticks) > 1:
+            first, last = row.ticks[0][0], row.ticks[-1][0]
+            places = np.linspace(first, last, SUBDIVISIONS * (len(row.ticks) - 1) + 1)
+            strokes += [[(x, y), (x, y + 0.08)] for x in places]
+    axes.add_collection(LineCollection(strokes, colors=INK, linewidths=0.6))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prognode.adapters.drawing import FAINT, RULE
+from prognode.statistics.optimism import Optimism
 from training.bootstrap import Bootstrap
 from training.cohort import CohortName
 from training.estimates import NotKnown
@@ -23,7 +24,7 @@ from training.study import Study
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH, LEFT, RIGHT = 960.0, 330.0, 190.0
+WIDTH, LEFT, RIGHT = 1000.0, 270.0, 250.0
 LINE, HEADING = 22.0, 34.0
 LEAST_C = 0.4
 
@@ -64,7 +65,8 @@ def optimism_figure(study: Study) -> ReportFigure | None:
     caption = (
         "Harrell's C with its 95 % interval where one is known (infinitesimal jackknife; of the training cohort it does "
         f"not know of the selection). Hollow: corrected by {repeated.repetitions} bootstrap draws for the optimism of the "
-        "Cox coefficients alone, or of the whole training, selection of features and covariates included. Dotted: 0.5."
+        "Cox coefficients alone, or of the whole training, selection of features and covariates included; with the mean "
+        "calibration slope, and with the number of draws where some gave no model. Dotted: 0.5."
     )
     return report_figure(
         study, "figure_optimism", "Concordance and its optimism", caption, (WIDTH, height + 72), paint
@@ -80,10 +82,16 @@ def _lines(study: Study, repeated: Bootstrap, name: ModelName) -> Iterator[_Line
         if optimism is None or isinstance(optimism, NotKnown):
             yield _Line(words, None, None, "not known")
         else:
-            yield _Line(words, optimism.corrected, None, decimal(optimism.corrected), hollow=True)
+            yield _Line(words, optimism.corrected, None, _corrected(optimism), hollow=True)
     for cohort in study.samples:
         if cohort != "training":
             yield _on_cohort(study, name, cohort, COHORT_LABELS[cohort])
+
+
+def _corrected(optimism: Optimism) -> str:
+    slope = f"slope {decimal(optimism.slope)}"
+    draws = f", {optimism.draws} draws" if optimism.failed else ""
+    return f"{decimal(optimism.corrected)} ({slope}{draws})"
 
 
 def _on_cohort(study: Study, name: ModelName, cohort: CohortName, words: str) -> _Line:

@@ -72,7 +72,7 @@ def risk_score_figure(study: Study) -> ReportFigure:
         "median; whiskers reach to the last score within 1.5 box heights; boxes of fewer than "
         f"{LEAST_FOR_A_BOX} patients are not drawn. Dotted: the cutoff, locked in the training cohort."
     )
-    return report_figure(study, "figure_5_risk_scores", "Risk scores", caption, grid.size, paint)
+    return report_figure(study, "figure_5_risk_scores", "Figure 5. Risk scores", caption, grid.size, paint)
 
 
 def _legend() -> list[Entry]:

@@ -49,7 +49,9 @@ def roc_figure(study: Study) -> ReportFigure:
         "who dies by the horizon against who lives longer. Solid: nearest-neighbour estimate (span 0.25 n^-0.2); dashed: "
         "Kaplan-Meier estimate, which need not rise all the way. Below: areas under the curves."
     )
-    return report_figure(study, "figure_s2_roc", "Time-dependent ROC curves", caption, grid.size, paint)
+    return report_figure(
+        study, "figure_s2_roc", "Figure S2. Time-dependent ROC curves", caption, grid.size, paint
+    )
 
 
 def _panel(

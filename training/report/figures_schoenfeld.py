@@ -55,7 +55,7 @@ def schoenfeld_figure(study: Study) -> ReportFigure:
         f"estimate is 1. Covariates with p of {study.settings.schoenfeld_alpha:g} or less are not eligible for the model."
     )
     return report_figure(
-        study, "figure_s1_schoenfeld", "Test of proportional hazards", caption, grid.size, paint
+        study, "figure_s1_schoenfeld", "Figure S1. Test of proportional hazards", caption, grid.size, paint
     )
 
 

@@ -45,7 +45,7 @@ def kaplan_meier_figure(study: Study) -> ReportFigure:
         "patients at risk."
     )
     return report_figure(
-        study, "figure_4_kaplan_meier", "Survival of the risk groups", caption, grid.size, paint
+        study, "figure_4_kaplan_meier", "Figure 4. Survival of the risk groups", caption, grid.size, paint
     )
 
 

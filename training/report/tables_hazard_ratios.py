@@ -78,6 +78,7 @@ def _notes(found: ClinicalAnalysis, sample: Sample) -> list[str]:
             "point). Each hazard ratio has a Wald test; a factor of several levels has a likelihood ratio test as a whole, "
             "which also holds where a hazard ratio is not estimable."
         ),
+        "" if found.univariable else "The cohort table has no clinical covariate.",
         *(f"{remark}." for remark in found.remarks),
     ]
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 LABELS_AT = -26.0
 """Where the names of the axes begin, on the scale of the page."""
-LEAST_LABEL_STEP = 4.5  # on the same scale
 POINTS, TOTAL = "Points", "Total points"
 
 
@@ -36,6 +35,20 @@ class NomogramAxis:
     label: str
     ticks: tuple[tuple[float, str], ...]
     """(place, what is written there)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AxesLook:
+    """Sizes of type in points, and how near labels may come to each other on the scale of the page."""
+
+    label_size: float = 12.5
+    tick_size: float = 9.5
+    between_labels: float = 4.5
+    letter: float = 0.0
+    """Width of a letter; 0 where ``between_labels`` holds for any label."""
+
+
+PAGE = AxesLook()
 
 
 def horizon(months: int) -> str:
@@ -91,25 +104,24 @@ def _ticks(nomogram: Nomogram, term: Term) -> tuple[tuple[float, str], ...]:
 # ---------------------------------------------------------------- drawing
 
 
-def draw_axes(
-    axes: Axes, rows: Sequence[NomogramAxis], label_size: float = 12.5, tick_size: float = 9.5
-) -> None:
+def draw_axes(axes: Axes, rows: Sequence[NomogramAxis], look: AxesLook = PAGE) -> None:
     """Names, labels, lines and ticks; row i lies at y = i, and y grows downwards."""
     for y, row in enumerate(rows):
         weight = "bold" if row.label == TOTAL else None
-        axes.text(LABELS_AT, y, row.label, size=label_size, va="center", weight=weight)
-        for x, text in _spaced(row.ticks):
-            axes.text(x, y + 0.2, text, size=tick_size, color=FAINT, ha="center", va="top")
+        axes.text(LABELS_AT, y, row.label, size=look.label_size, va="center", weight=weight)
+        for x, text in _spaced(row.ticks, look):
+            axes.text(x, y + 0.2, text, size=look.tick_size, color=FAINT, ha="center", va="top")
     _draw_lines(axes, rows)
 
 
-def _spaced(ticks: Sequence[tuple[float, str]]) -> Iterator[tuple[float, str]]:
+def _spaced(ticks: Sequence[tuple[float, str]], look: AxesLook) -> Iterator[tuple[float, str]]:
     """Ticks whose labels do not run into each other, from the left."""
-    last = float("-inf")
+    last, letters = float("-inf"), 0
     for x, text in sorted(ticks):
-        if x - last >= LEAST_LABEL_STEP:
+        room = look.between_labels + look.letter * (letters + len(text)) / 2
+        if x - last >= room:
             yield x, text
-            last = x
+            last, letters = x, len(text)
 
 
 def _draw_lines(axes: Axes, rows: Sequence[NomogramAxis]) -> None:
