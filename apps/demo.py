@@ -109,26 +109,15 @@ def run_demo(out: Path, seed: int) -> int:
 
 
 def ready_model(progress: Progress) -> tuple[Path, Path]:
-    """The imported extractor, or one with seeded random weights; and the demonstration recipe for it."""
-    from prognode.adapters.keras_weights import random_weights
-    from prognode.adapters.onnx_extractor import OnnxExtractor
+    """The demonstration's network and the recipe that the laboratory made for it."""
     from prognode.adapters.recipe_file import write_recipe
-    from prognode.adapters.resnet50 import build_model
-    from training.demonstration_recipe import make_demonstration_recipe
+    from training.demonstration import demonstration_document, write_demonstration_network
 
     task = progress.add_task("network and demonstration recipe", total=2)
-    extractor = home() / "resnet50.onnx"
-    if not extractor.is_file():
-        extractor = home() / "resnet50-random.onnx"
-    if not extractor.is_file():
-        extractor.parent.mkdir(parents=True, exist_ok=True)
-        part = extractor.with_suffix(".part")
-        part.write_bytes(build_model(random_weights(1)))
-        part.replace(extractor)
+    extractor, recipe = home() / "resnet50-random.onnx", home() / "demonstration-recipe.json"
+    write_demonstration_network(extractor)
     progress.advance(task)
-    loaded = OnnxExtractor(extractor)
-    recipe = home() / f"demonstration-{loaded.sha256[:12]}.json"
-    write_recipe(make_demonstration_recipe(loaded), recipe)
+    write_recipe(demonstration_document(), recipe)
     progress.advance(task)
     return extractor, recipe
 

@@ -1,6 +1,6 @@
 """A whole node for tests, in this process or as ``prognode up``, and a receiving PACS whose faults a test chooses.
 
-One network with random weights and its demonstration recipe are made once and shared by all tests.
+One network with random weights and a made-up recipe for it are made once and shared by all tests.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ PATIENCE_S = 60.0
 
 @dataclass(frozen=True)
 class Model:
-    """An extractor with random weights and the demonstration recipe that belongs to it."""
+    """An extractor with random weights and a made-up recipe that belongs to it."""
 
     extractor: Path
     recipe: Path
@@ -72,7 +72,7 @@ MODEL_SOURCES = (
     "src/prognode/adapters/onnx_extractor.py",
 )
 RECIPE_SOURCES = (
-    "training/demonstration_recipe.py",
+    "tests/made_up_recipe.py",
     "training/reference_cases.py",
     "src/prognode/domain/*.py",
 )
@@ -81,18 +81,19 @@ RECIPE_SOURCES = (
 @cache
 def test_model() -> Model:
     """Made once per version of the code that makes it, and kept under ``.cache/test-model``."""
+    from made_up_recipe import make_up_recipe
+
     from prognode.adapters.keras_weights import random_weights
     from prognode.adapters.onnx_extractor import OnnxExtractor
     from prognode.adapters.recipe_file import write_recipe
     from prognode.adapters.resnet50 import build_model
-    from training.demonstration_recipe import make_demonstration_recipe
 
     folder = ROOT / ".cache" / "test-model"
     folder.mkdir(parents=True, exist_ok=True)
     extractor = folder / f"{_digest_of(MODEL_SOURCES)}.onnx"
     _make_once(extractor, lambda part: part.write_bytes(build_model(random_weights(1))))
     recipe = folder / f"{_digest_of((*MODEL_SOURCES, *RECIPE_SOURCES))}.json"
-    _make_once(recipe, lambda part: write_recipe(make_demonstration_recipe(OnnxExtractor(extractor)), part))
+    _make_once(recipe, lambda part: write_recipe(make_up_recipe(OnnxExtractor(extractor)), part))
     return Model(extractor, recipe)
 
 

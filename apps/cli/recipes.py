@@ -14,7 +14,7 @@ from apps.cli.terminal import console, say, status, table
 from apps.cli.weights import default_extractor
 from prognode.domain.cox_model import CoxModel
 
-app = typer.Typer(no_args_is_help=True, help="Show, verify or demonstrate a recipe.")
+app = typer.Typer(no_args_is_help=True, help="Show or verify a recipe, or get the demonstration one.")
 
 WANTS = "a recipe (JSON)"
 REMEDY = "train one, or make one with `prognode recipe demonstration --out FILE`"
@@ -71,15 +71,15 @@ def verify(recipe: RecipeArgument, extractor: ExtractorOption = None) -> None:
 @app.command("demonstration")
 def demonstration(
     out: Annotated[Path, typer.Option("--out", help="Recipe file to write.")],
-    extractor: ExtractorOption = None,
 ) -> None:
-    """Make the demonstration recipe from synthetic numbers: it shows the machinery and predicts nothing."""
-    from prognode.adapters.onnx_extractor import OnnxExtractor
-    from prognode.adapters.recipe_file import write_recipe
-    from training.demonstration_recipe import make_demonstration_recipe
+    """Write the demonstration recipe, which was trained on synthetic patients: it shows the machinery, no more.
 
-    with status("making the demonstration recipe"):
-        document = make_demonstration_recipe(OnnxExtractor(extractor or default_extractor()))
+    It belongs to the network that `prognode weights random` makes.
+    """
+    from prognode.adapters.recipe_file import write_recipe
+    from training.demonstration import demonstration_document
+
     with writing(out):
-        write_recipe(document, out)
-    say(f"{out}: demonstration recipe from synthetic numbers, for research and trials only")
+        write_recipe(demonstration_document(), out)
+    say(f"{out}: demonstration recipe from synthetic patients, for research and trials only")
+    say("it belongs to the network of `prognode weights random`")

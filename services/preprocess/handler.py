@@ -166,7 +166,7 @@ def _finding(phase: Phase, series: _Series, evidence: str) -> PhaseFinding:
         slice_uids=_nearest_images(cut.stack, cut.window),
         largest_area_mm2=largest.area_mm2,
         longest_diameter_mm=longest_diameter_mm(cut.roi),
-        volume_mm3=cut.match.volume_mm3,
+        volume_mm3=cut.volume_mm3,
         remarks=(*cut.match.warnings, *cut.roi.warnings),
     )
 

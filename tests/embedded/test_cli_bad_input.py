@@ -159,10 +159,7 @@ def test_a_folder_is_no_configuration(places):
         (("recipe", "verify", "@other.json", "--extractor", "#extractor"), "schema"),
         (("recipe", "verify", "#recipe", "--extractor", "@words.onnx"), "not an ONNX model"),
         (("recipe", "verify", "#recipe"), "resnet50.onnx"),
-        (
-            ("recipe", "demonstration", "--out", "@half.json/x", "--extractor", "#extractor"),
-            "cannot be written",
-        ),
+        (("recipe", "demonstration", "--out", "@half.json/x"), "cannot be written"),
         (("weights", "import", "@absent"), "weights fetch"),
         (("weights", "import", "@empty"), "a folder"),
         (("weights", "import", "@half.json"), "MD5"),

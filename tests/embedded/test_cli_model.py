@@ -126,11 +126,12 @@ def test_recipe_verify_takes_the_right_extractor_and_refuses_another(tmp_path):
 
 
 def test_recipe_demonstration_makes_a_recipe_that_verifies(tmp_path):
-    """The file is checked before it is written, and says that its numbers are synthetic."""
-    out = tmp_path / "deep" / "recipe.json"
-    made = prognode("recipe", "demonstration", "--extractor", test_model().extractor, "--out", out)
+    """It belongs to the network of `weights random`, reproduces there, and says that its patients are synthetic."""
+    out, network = tmp_path / "deep" / "recipe.json", tmp_path / "random.onnx"
+    made = prognode("recipe", "demonstration", "--out", out)
     assert (made.status, made.errors) == (0, "")
-    assert prognode("recipe", "verify", out, "--extractor", test_model().extractor).status == 0
+    assert prognode("weights", "random", "--out", network).status == 0
+    assert prognode("recipe", "verify", out, "--extractor", network).status == 0
     assert any("synthetic" in notice for notice in json.loads(out.read_text())["notices"])
 
 

@@ -11,10 +11,10 @@ from prognode.errors import NotEstimable
 from prognode.statistics.cross_validation import cross_validate, stratified_folds
 from prognode.statistics.lasso_cox import (
     breslow_loglik,
+    death_times,
     lambda_grid,
     largest_lambda,
     lasso_cox_path,
-    death_times,
     standardised,
 )
 from prognode.statistics.outcome import Outcome, outcome

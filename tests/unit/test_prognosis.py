@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_up_recipe import make_up_recipe
 from plain_extractor import PlainExtractor
 
 from prognode.domain.prognosis import Covariates, prognose
 from prognode.domain.recipe import recipe_from_json
 from prognode.errors import InvalidInput, Reason
-from training.demonstration_recipe import make_demonstration_recipe
 
 COMPLETE = Covariates(20.0, "M0", 41.0)
 
 
 @pytest.fixture(scope="module")
 def recipe():
-    return recipe_from_json(make_demonstration_recipe(PlainExtractor()))
+    return recipe_from_json(make_up_recipe(PlainExtractor()))
 
 
 @pytest.fixture(scope="module")

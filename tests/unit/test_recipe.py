@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_recipe import make_up_recipe
 from plain_extractor import PlainExtractor
 
 from prognode.adapters.recipe_file import load_recipe, parse_recipe, write_recipe
@@ -15,7 +16,6 @@ from prognode.domain.recipe import canonical_json, digest_of, recipe_from_json
 from prognode.domain.reference_crop import reference_crop
 from prognode.domain.verification import verify
 from prognode.errors import BadRequest, RecipeMismatch
-from training.demonstration_recipe import make_demonstration_recipe
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "schemas" / "examples"
 PINNED_SUM = -64089179
@@ -29,7 +29,7 @@ def extractor():
 
 @pytest.fixture(scope="module")
 def made(extractor):
-    return make_demonstration_recipe(extractor)
+    return make_up_recipe(extractor)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_demonstration_recipe_says_what_it_is(document):
 
 def test_demonstration_recipe_is_the_same_every_time(extractor, document):
     """Same extractor, same bytes."""
-    assert canonical_json(make_demonstration_recipe(extractor)) == canonical_json(document)
+    assert canonical_json(make_up_recipe(extractor)) == canonical_json(document)
 
 
 def test_recipe_survives_its_file(document, tmp_path):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prognode.adapters.drawing import FAINT, INK
-from prognode.adapters.nomogram_axes import horizon
 from prognode.statistics.calibration import GroupedCalibration
 from prognode.statistics.decision_curve import DecisionCurve
 from prognode.statistics.outcome import Floats
@@ -16,12 +15,20 @@ from training.estimates import NotKnown
 from training.evaluation import AtHorizon, ModelEvaluation
 from training.models import MODEL_LABELS
 from training.report.items import ReportFigure
-from training.report.labels import COHORT_LABELS
-from training.report.look import ASIDE, DOTTED, MODEL_STROKES, Entry, Grid, Stroke, legend
+from training.report.look import ASIDE, DOTTED, MODEL_STROKES, Entry, Grid, Heading, Stroke
 from training.report.numbers import with_limits
-from training.report.panels import cohort_of, leading, model_on, models_of
+from training.report.panels import (
+    absent_models,
+    by_horizon,
+    cohort_of,
+    leading,
+    model_on,
+    named,
+    no_model,
+    shown_models,
+)
 from training.report.sheet import SMALL, Sheet, say, title
-from training.report.svg import report_figure
+from training.report.svg import report_figure, worded_figure
 from training.study import Study
 
 if TYPE_CHECKING:
@@ -34,16 +41,23 @@ LEAST_BENEFIT = -0.1
 
 def calibration_figure(study: Study) -> ReportFigure:
     """Observed against predicted survival of the combined model, one row per horizon and one column per cohort."""
-    cohorts, horizons = tuple(study.samples), study.settings.horizons_months
-    name = leading(study)
-    grid = Grid(len(cohorts), len(horizons), height=262, above=56, below=44, left=66, gap=62)
+    key, words = "figure_6a_calibration", "Figure 6A. Calibration"
+    if not study.models:
+        return worded_figure(study, key, words, no_model(study))
+    name, rows = leading(study), by_horizon(study)
+    notes = absent_models(study) if name != "combined" else ()
+    grid = Grid(len(rows[0]), len(rows), height=262, legend=_calibration_legend(), notes=notes)
+    places = {(row, column): pair for row, pairs in enumerate(rows) for column, pair in enumerate(pairs)}
+    found = {place: model_on(study, name, cohort) for place, (cohort, _) in places.items()}
+    headings = {place: _heading(grid, found[place], *pair) for place, pair in places.items()}
+    grid = grid.with_room_for(headings.values())
 
     def paint(sheet: Sheet) -> None:
-        legend(sheet, grid.left, 14, _calibration_legend())
-        for row, months in enumerate(horizons):
-            for column, cohort in enumerate(cohorts):
-                axes = sheet.panel(*grid.place(row, column))
-                _calibration_panel(axes, model_on(study, name, cohort), cohort, months)
+        grid.begin(sheet)
+        for place, (_, months) in places.items():
+            axes = sheet.panel(*grid.place(*place))
+            title(axes, headings[place].words, headings[place].below)
+            _calibration_panel(axes, found[place], months)
 
     caption = (
         f"Calibration of the {MODEL_LABELS[name].lower()}: predicted survival (mean of a group of patients) against "
@@ -52,33 +66,38 @@ def calibration_figure(study: Study) -> ReportFigure:
         "single patients. Slope: Cox coefficient of the linear predictor (1 where it is right). O/E: probability of "
         "death by the horizon, observed (Kaplan-Meier) over expected. 95 % intervals."
     )
-    return report_figure(study, "figure_6a_calibration", "Figure 6A. Calibration", caption, grid.size, paint)
+    return report_figure(study, key, words, caption, grid.size, paint)
 
 
-def _calibration_legend() -> list[Entry]:
+def _calibration_legend() -> tuple[Entry, ...]:
     dot = {"marker": "o", "markevery": [1], "markersize": 5.5, "markeredgecolor": INK}
     none = Stroke(INK, "none")
-    return [
+    return (
         Entry("Group of patients", none, dot),
         Entry("Follow-up of the group ends before the horizon", none, dot | {"markerfacecolor": "white"}),
         Entry("Perfect prediction", ASIDE),
-    ]
+    )
 
 
-def _calibration_panel(
-    axes: Axes, found: ModelEvaluation | NotKnown, cohort: CohortName, months: int
-) -> None:
-    heading = f"{COHORT_LABELS[cohort].removesuffix(' cohort')}, {horizon(months)} survival"
+def _heading(grid: Grid, found: ModelEvaluation | NotKnown, cohort: CohortName, months: int) -> Heading:
+    words = named(cohort, months)
     if isinstance(found, NotKnown):
-        title(axes, heading)
+        return grid.heading(words)
+    return grid.heading(words, _slope(found), _ratio(_at(found, months)))
+
+
+def _at(found: ModelEvaluation, months: int) -> AtHorizon:
+    return next(one for one in found.at if one.months == months)
+
+
+def _calibration_panel(axes: Axes, found: ModelEvaluation | NotKnown, months: int) -> None:
+    if isinstance(found, NotKnown):
         say(axes, found.why)
         return
-    at = next(one for one in found.at if one.months == months)
+    at = _at(found, months)
     if isinstance(at.groups, NotKnown):
-        title(axes, heading)
         say(axes, at.groups.why)
         return
-    title(axes, heading, f"{_slope(found)}\n{_ratio(at)}")
     axes.plot([0, 100], [0, 100], **ASIDE.style)
     _groups(axes, at.groups)
     _rug(axes, 100 * at.predicted)
@@ -106,7 +125,7 @@ def _ratio(at: AtHorizon) -> str:
 def _groups(axes: Axes, groups: GroupedCalibration) -> None:
     x, y = 100 * groups.predicted, 100 * groups.observed
     axes.plot(x, y, color=INK, linewidth=1.1, alpha=0.5)
-    for place in np.flatnonzero(np.isfinite(groups.lower) & np.isfinite(groups.upper)):
+    for place in np.flatnonzero(np.isfinite(groups.lower) & np.isfinite(groups.upper)).tolist():
         limits = [100 * groups.lower[place], 100 * groups.upper[place]]
         axes.plot([x[place]] * 2, limits, color=INK, linewidth=1.3, marker="_", markersize=7)
     for place, followed in enumerate(groups.followed):
@@ -128,43 +147,46 @@ def _rug(axes: Axes, predicted: Floats) -> None:
 
 def decision_figure(study: Study) -> ReportFigure:
     """Net benefit of every model, of treating everybody and nobody; one row per horizon, one column per cohort."""
-    cohorts, horizons = tuple(study.samples), study.settings.horizons_months
-    grid = Grid(len(cohorts), len(horizons), height=215, above=34, below=46, left=66, gap=56)
+    key, words = "figure_6b_decision_curves", "Figure 6B. Decision curves"
+    if not study.models:
+        return worded_figure(study, key, words, no_model(study))
+    rows = by_horizon(study)
+    grid = Grid(
+        len(rows[0]), len(rows), height=215, legend=_decision_legend(study), notes=absent_models(study)
+    )
 
     def paint(sheet: Sheet) -> None:
-        legend(sheet, grid.left, 14, _decision_legend(study))
+        grid.begin(sheet)
         top = _highest_benefit(study)
-        for row in range(len(horizons)):
-            for column, cohort in enumerate(cohorts):
+        for row, pairs in enumerate(rows):
+            for column, (cohort, months) in enumerate(pairs):
                 axes = sheet.panel(*grid.place(row, column))
-                _decision_panel(axes, study, cohort, row, top)
+                title(axes, named(cohort, months))
+                _decision_panel(axes, study, _curves(study, cohort, months), top)
 
     caption = (
         "Decision curves: net benefit of treating the patients whose predicted risk of death by the horizon is at "
         "least the threshold, with deaths by the Kaplan-Meier estimate among the treated. A curve is interrupted where "
         "the follow-up of the treated ends before the horizon."
     )
-    return report_figure(
-        study, "figure_6b_decision_curves", "Figure 6B. Decision curves", caption, grid.size, paint
-    )
+    return report_figure(study, key, words, caption, grid.size, paint)
 
 
-def _decision_legend(study: Study) -> list[Entry]:
-    models = [
-        Entry(MODEL_LABELS[name], MODEL_STROKES[name]) for name in models_of(study) if name in study.models
-    ]
-    return [*models, Entry("Treat all", EVERYBODY), Entry("Treat none", NOBODY)]
+def _decision_legend(study: Study) -> tuple[Entry, ...]:
+    models = [Entry(MODEL_LABELS[name], MODEL_STROKES[name]) for name in shown_models(study)]
+    return (*models, Entry("Treat all", EVERYBODY), Entry("Treat none", NOBODY))
 
 
-def _curves(study: Study, cohort: CohortName, place: int) -> DecisionCurve | NotKnown:
+def _curves(study: Study, cohort: CohortName, months: int) -> DecisionCurve | NotKnown:
     evaluation = cohort_of(study, cohort)
-    return evaluation if isinstance(evaluation, NotKnown) else evaluation.decision_curves[place]
+    if isinstance(evaluation, NotKnown):
+        return evaluation
+    return evaluation.decision_curves[study.settings.horizons_months.index(months)]
 
 
 def _highest_benefit(study: Study) -> float:
     """Of all panels, so that they share their axis."""
-    horizons = study.settings.horizons_months
-    every = [_curves(study, cohort, place) for cohort in study.samples for place in range(len(horizons))]
+    every = [_curves(study, *pair) for pairs in by_horizon(study) for pair in pairs]
     known = [
         np.concatenate((one.treat_all, *one.models.values()))
         for one in every
@@ -174,10 +196,7 @@ def _highest_benefit(study: Study) -> float:
     return max([float(values.max()) for values in finite if len(values)] + [0.1])
 
 
-def _decision_panel(axes: Axes, study: Study, cohort: CohortName, place: int, top: float) -> None:
-    months = study.settings.horizons_months[place]
-    title(axes, f"{COHORT_LABELS[cohort].removesuffix(' cohort')}, {horizon(months)} risk of death")
-    curves = _curves(study, cohort, place)
+def _decision_panel(axes: Axes, study: Study, curves: DecisionCurve | NotKnown, top: float) -> None:
     if isinstance(curves, NotKnown):
         say(axes, curves.why)
         return
@@ -185,7 +204,7 @@ def _decision_panel(axes: Axes, study: Study, cohort: CohortName, place: int, to
     axes.plot(percent, curves.treat_none, **NOBODY.style)
     shown = curves.treat_all > LEAST_BENEFIT - 0.2
     axes.plot(percent[shown], curves.treat_all[shown], **EVERYBODY.style)
-    for name in reversed(models_of(study)):
+    for name in reversed(shown_models(study)):
         if name in curves.models:
             axes.plot(percent, curves.models[name], **MODEL_STROKES[name].style)
     axes.set(xlim=(0, 100), ylim=(LEAST_BENEFIT, top * 1.05), xticks=range(0, 101, 25))

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from prognode.adapters.drawing import FAINT, INK
+from prognode.dicom.codes import REASON_MEANING
+from prognode.errors import Reason
 from training.cohort import COHORTS, CohortName
 from training.estimates import NotKnown
 from training.report.items import ReportFigure
@@ -81,13 +83,19 @@ def _table_box(study: Study) -> _Box:
 
 
 def _left_out_box(study: Study) -> _Box:
-    reasons = Counter(one.reason for one in study.provenance.left_out).most_common()
+    reasons = Counter(_meaning(one.reason) for one in study.provenance.left_out).most_common()
     shown = reasons[:MOST_REASONS]
     others = sum(count for _, count in reasons[MOST_REASONS:])
     said = [f"{count}: {reason}" for reason, count in shown]
     said += [f"{others}: other reasons" for _ in range(bool(others))]
     lines = [line for one in said for line in _lines(one, SIDE_WIDTH)]
     return _Box(f"Left out: {len(study.provenance.left_out)}", tuple(lines))
+
+
+def _meaning(reason: str) -> str:
+    """What the code at the beginning of a reason means; the details differ from patient to patient."""
+    code = reason.partition(":")[0].strip()
+    return REASON_MEANING[Reason(code)] if code in set(Reason) else reason
 
 
 def _cohort_box(study: Study, name: CohortName) -> _Box:

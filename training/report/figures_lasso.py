@@ -8,24 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prognode.adapters.drawing import FAINT, INK, RULE
-from prognode.domain.prognosis import Phase
 from prognode.statistics.cross_validation import CrossValidation
 from prognode.statistics.lasso_cox import LassoPath
 from prognode.statistics.outcome import Floats
 from training.cohort import PHASES
-from training.estimates import NotKnown
 from training.report.items import ReportFigure
-from training.report.look import BLUE, DASH_DOTTED, DASHED, ORANGE, Entry, Grid, Stroke, legend
+from training.report.look import BLUE, DASH_DOTTED, DASHED, ORANGE, Entry, Grid, Stroke
 from training.report.numbers import significant
 from training.report.panels import NO_TRAINING
 from training.report.sheet import SMALL, Sheet, say, title
-from training.report.svg import report_figure
+from training.report.svg import report_figure, worded_figure
 from training.signatures import SignatureFit
 from training.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+KEY, TITLE = "figure_lasso", "Selection of features by the LASSO"
 MINIMUM, ONE_SE = Stroke(BLUE, DASHED, 1.3), Stroke(ORANGE, DASH_DOTTED, 1.3)
 MOST_PATHS = 60
 """Only the largest are drawn, so that the figure stays small."""
@@ -38,13 +37,26 @@ COUNTS_ABOVE = 8
 
 def lasso_figure(study: Study) -> ReportFigure:
     """Cross-validated deviance and the paths of the coefficients, one row per phase."""
-    grid = Grid(2, len(PHASES), height=230, above=62, below=48, left=72, gap=84)
+    trained = study.trained
+    if trained is None:
+        return worded_figure(study, KEY, TITLE, NO_TRAINING)
+    fits = [trained.signatures[phase] for phase in PHASES]
+    if not any(fit.validation for fit in fits):
+        return worded_figure(study, KEY, TITLE, " ".join(f"{_name(fit)}: {fit.why_not}." for fit in fits))
+    nothing = tuple(f"{_name(fit)}: {fit.why_not}." for fit in fits if fit.validation and fit.why_not)
+    grid = Grid(2, len(fits), height=230, legend=_legend(), notes=nothing, lines=1, above=48, left=72, gap=84)
 
     def paint(sheet: Sheet) -> None:
-        legend(sheet, grid.left, 14, _legend())
-        for row, phase in enumerate(PHASES):
-            panels = (sheet.panel(*grid.place(row, 0)), sheet.panel(*grid.place(row, 1)))
-            _row(panels, study, phase)
+        grid.begin(sheet)
+        for row, fit in enumerate(fits):
+            if fit.validation is None:
+                left, top, width, height = grid.place(row, 0)
+                axes = sheet.panel(left, top, 2 * width + grid.gap, height)
+                title(axes, _name(fit))
+                say(axes, fit.why_not)
+            else:
+                panels = (sheet.panel(*grid.place(row, 0)), sheet.panel(*grid.place(row, 1)))
+                _row(panels, study, fit, fit.validation)
 
     caption = (
         "LASSO-Cox among the reproducible features. Left: partial-likelihood deviance per death in cross-validation "
@@ -52,38 +64,29 @@ def lasso_figure(study: Study) -> ReportFigure:
         f"of the feature, at most {MOST_PATHS} features; those of the signature are dark. Above the panels: how many "
         "features are selected. Smaller penalties are not shown where the deviance has plainly risen."
     )
-    return report_figure(
-        study, "figure_lasso", "Selection of features by the LASSO", caption, grid.size, paint
-    )
+    return report_figure(study, KEY, TITLE, caption, grid.size, paint)
 
 
-def _legend() -> list[Entry]:
+def _name(fit: SignatureFit) -> str:
+    return f"{fit.phase.capitalize()} phase"
+
+
+def _legend() -> tuple[Entry, ...]:
     dot = {"marker": "o", "markevery": [1], "markersize": 3}
-    return [
-        Entry("Deviance, 1 standard error", Stroke(INK, "-", 0.8), dot),
-        Entry("lambda.min", MINIMUM),
-        Entry("lambda.1se", ONE_SE),
-    ]
+    deviance = Entry("Deviance, 1 standard error", Stroke(INK, "-", 0.8), dot)
+    return deviance, Entry("lambda.min", MINIMUM), Entry("lambda.1se", ONE_SE)
 
 
-def _row(panels: tuple[Axes, Axes], study: Study, phase: Phase) -> None:
-    headings = [f"{phase.capitalize()} phase, {what}" for what in ("cross-validation", "coefficients")]
-    fit = study.trained.signatures[phase] if study.trained else NotKnown(NO_TRAINING)
-    if isinstance(fit, NotKnown) or fit.validation is None:
-        for axes, heading in zip(panels, headings, strict=True):
-            title(axes, heading)
-            say(axes, fit.why if isinstance(fit, NotKnown) else fit.why_not)
-        return
-    validation = fit.validation
-    for axes, heading in zip(panels, headings, strict=True):
-        title(axes, heading, _chosen(study, fit, validation), lift=13)
+def _row(panels: tuple[Axes, Axes], study: Study, fit: SignatureFit, validation: CrossValidation) -> None:
+    for axes, what in zip(panels, ("cross-validation", "coefficients"), strict=True):
+        title(axes, f"{_name(fit)}, {what}", (_chosen(study, fit, validation),), lift=13)
         axes.set_xlabel("Logarithm of lambda", color=FAINT, size=SMALL)
     shown = _shown(validation)
     _deviance(panels[0], validation, shown)
     _paths(
         panels[1],
         validation.path,
-        _spread(study, fit, phase),
+        _spread(study, fit),
         validation.place(study.settings.lambda_rule),
         shown,
     )
@@ -123,10 +126,10 @@ def _deviance(axes: Axes, validation: CrossValidation, shown: int) -> None:
     axes.set_ylabel("Deviance", color=FAINT, size=SMALL)
 
 
-def _spread(study: Study, fit: SignatureFit, phase: Phase) -> Floats:
+def _spread(study: Study, fit: SignatureFit) -> Floats:
     """(p,) standard deviation of each candidate in the training cohort."""
     assert study.trained is not None
-    features = study.trained.sample.features[phase][:, fit.candidates]
+    features = study.trained.sample.features[fit.phase][:, fit.candidates]
     return np.asarray(features.std(axis=0), np.float64)
 
 

@@ -16,7 +16,7 @@ from training.report.items import ReportFigure
 from training.report.labels import COHORT_LABELS
 from training.report.look import ASIDE, MODEL_STROKES
 from training.report.numbers import decimal, with_limits
-from training.report.panels import model_on, models_of
+from training.report.panels import model_on, shown_models
 from training.report.sheet import SMALL, TEXT, TITLE, Sheet
 from training.report.svg import report_figure
 from training.study import Study
@@ -45,7 +45,7 @@ def optimism_figure(study: Study) -> ReportFigure | None:
     repeated = study.bootstrap
     if repeated is None:
         return None
-    blocks = {name: tuple(_lines(study, repeated, name)) for name in models_of(study) if name in study.models}
+    blocks = {name: tuple(_lines(study, repeated, name)) for name in shown_models(study)}
     height = sum(HEADING + LINE * len(lines) for lines in blocks.values()) + 14
 
     def paint(sheet: Sheet) -> None:

@@ -16,16 +16,17 @@ from training.evaluation import ModelEvaluation
 from training.models import MODEL_LABELS
 from training.report.items import ReportFigure
 from training.report.labels import COHORT_LABELS, GROUP_LABELS
-from training.report.look import ASIDE, Entry, Grid, Stroke, legend
+from training.report.look import ASIDE, Entry, Grid, Stroke
 from training.report.numbers import decimal
-from training.report.panels import cohort_of, leading, model_of, model_on
+from training.report.panels import absent_models, cohort_of, leading, model_of, model_on, no_model
 from training.report.sheet import SMALL, Sheet, say, title
-from training.report.svg import report_figure
+from training.report.svg import report_figure, worded_figure
 from training.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+KEY, TITLE = "figure_5_risk_scores", "Figure 5. Risk scores"
 PLACES = (0.0, 1.0, 2.6, 3.6, 4.6)
 """Of the boxes: two risk groups, a gap, three fates."""
 SHAPES = {"high": "o", "low": "s"}
@@ -47,11 +48,14 @@ class _Strip:
 def risk_score_figure(study: Study) -> ReportFigure:
     """Linear predictor of the combined model, by risk group and by death before the first horizon, per cohort."""
     cohorts, months = tuple(study.samples), min(study.settings.horizons_months)
+    if not study.models:
+        return worded_figure(study, KEY, TITLE, no_model(study))
     name = leading(study)
-    grid = Grid(len(cohorts), 1, height=270, above=30, below=64, left=66, gap=26)
+    notes = absent_models(study) if name != "combined" else ()
+    grid = Grid(len(cohorts), 1, height=270, legend=_legend(), notes=notes, below=64, gap=26)
 
     def paint(sheet: Sheet) -> None:
-        legend(sheet, grid.left, 14, _legend())
+        grid.begin(sheet)
         limits = _limits(study)
         for column, cohort in enumerate(cohorts):
             axes = sheet.panel(*grid.place(0, column))
@@ -59,12 +63,12 @@ def risk_score_figure(study: Study) -> ReportFigure:
             found = model_on(study, name, cohort)
             if isinstance(found, NotKnown):
                 say(axes, found.why)
+                continue
+            _panel(axes, study, cohort, found, months, limits)
+            if column:
+                axes.set_yticklabels([])
             else:
-                _panel(axes, study, cohort, found, months, limits)
-                if column:
-                    axes.set_yticklabels([])
-                else:
-                    axes.set_ylabel("Linear predictor", color=FAINT, size=SMALL)
+                axes.set_ylabel("Linear predictor", color=FAINT, size=SMALL)
 
     caption = (
         f"Risk score (linear predictor) of each patient by the {MODEL_LABELS[name].lower()}; left in each panel by risk "
@@ -72,10 +76,10 @@ def risk_score_figure(study: Study) -> ReportFigure:
         "median; whiskers reach to the last score within 1.5 box heights; boxes of fewer than "
         f"{LEAST_FOR_A_BOX} patients are not drawn. Dotted: the cutoff, locked in the training cohort."
     )
-    return report_figure(study, "figure_5_risk_scores", "Figure 5. Risk scores", caption, grid.size, paint)
+    return report_figure(study, KEY, TITLE, caption, grid.size, paint)
 
 
-def _legend() -> list[Entry]:
+def _legend() -> tuple[Entry, ...]:
     def dot(shape: str, fill: str, edge: str) -> dict[str, Any]:
         return {
             "marker": shape,
@@ -86,15 +90,15 @@ def _legend() -> list[Entry]:
         }
 
     none = Stroke(INK, "none")
-    return [
+    return (
         *(
-            Entry(GROUP_LABELS[group], none, dot(SHAPES[group], ACCENT[group], ACCENT[group]))
-            for group in SHAPES
+            Entry(GROUP_LABELS[group], none, dot(shape, ACCENT[group], ACCENT[group]))
+            for group, shape in SHAPES.items()
         ),
         Entry("Filled: died", none, dot("D", FAINT, FAINT)),
         Entry("Open: alive at the end of follow-up", none, dot("D", "white", FAINT)),
         Entry("Cutoff", ASIDE),
-    ]
+    )
 
 
 def _limits(study: Study) -> tuple[float, float]:
@@ -129,15 +133,22 @@ def _panel(
     cutoff = model.cutoff.value
     axes.axhline(cutoff, zorder=1, **ASIDE.style)
     axes.set(xlim=(-0.65, PLACES[-1] + 0.65), ylim=limits, xticks=PLACES)
-    axes.set_xticklabels([f"{strip.words}\nn = {int(strip.members.sum())}" for strip in strips])
-    for middle, words in ((0.5, "Risk group"), (3.6, f"At {months} months")):
-        axes.annotate(
-            words, (middle, 0), (0, -44), xycoords=("data", "axes fraction"), textcoords="offset points",
-            ha="center", size=SMALL, color=INK, annotation_clip=False,
-        )  # fmt: skip
+    axes.set_xticklabels([strip.words for strip in strips])
+    for place, strip in zip(PLACES, strips, strict=True):
+        _below(axes, place, -27, f"n = {int(strip.members.sum())}", FAINT)
+    _below(axes, 0.5, -44, "Risk group", INK)
+    _below(axes, 3.6, -44, f"At {months} months", INK)
     axes.annotate(
         decimal(cutoff), (1.8, cutoff), (0, 3), textcoords="offset points", ha="center", size=SMALL - 0.5,
         color=FAINT,
+    )  # fmt: skip
+
+
+def _below(axes: Axes, place: float, points: float, words: str, color: str) -> None:
+    """Words under the frame."""
+    axes.annotate(
+        words, (place, 0), (0, points), xycoords=("data", "axes fraction"), textcoords="offset points", ha="center",
+        size=SMALL, color=color, annotation_clip=False,
     )  # fmt: skip
 
 

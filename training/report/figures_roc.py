@@ -7,23 +7,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prognode.adapters.drawing import FAINT, INK
-from prognode.adapters.nomogram_axes import horizon
 from prognode.statistics.time_dependent_roc import RocCurve
 from training.cohort import CohortName
 from training.estimates import NotKnown
 from training.models import MODEL_LABELS, ModelName
 from training.report.items import ReportFigure
-from training.report.labels import COHORT_LABELS
-from training.report.look import ASIDE, DASHED, MODEL_STROKES, Entry, Grid, Stroke, legend
+from training.report.look import ASIDE, DASHED, MODEL_STROKES, Entry, Grid, Stroke
 from training.report.numbers import decimal
-from training.report.panels import model_at, models_of
+from training.report.panels import absent_models, by_horizon, model_at, named, no_model, shown_models
 from training.report.sheet import SMALL, Sheet, say, title
-from training.report.svg import report_figure
+from training.report.svg import report_figure, worded_figure
 from training.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+KEY, TITLE = "figure_s2_roc", "Figure S2. Time-dependent ROC curves"
 NNE, KM = Stroke(INK, "-", 1.6), Stroke(INK, DASHED, 1.1)
 COLUMNS = (0.62, 0.86)
 """Where the areas of the two estimators stand under a panel, as shares of its width."""
@@ -31,17 +30,18 @@ COLUMNS = (0.62, 0.86)
 
 def roc_figure(study: Study) -> ReportFigure:
     """Heagerty's curves by both estimators; one row per horizon, one column per cohort."""
-    cohorts, horizons = tuple(study.samples), study.settings.horizons_months
-    models = models_of(study)
+    models, rows = shown_models(study), by_horizon(study)
+    if not models:
+        return worded_figure(study, KEY, TITLE, no_model(study))
     grid = Grid(
-        len(cohorts), len(horizons), height=262, above=34, below=64 + 17 * len(models), left=66, gap=62
-    )
+        len(rows[0]), len(rows), height=262, legend=_legend(), notes=absent_models(study),
+        below=64 + 17 * len(models),
+    )  # fmt: skip
 
     def paint(sheet: Sheet) -> None:
-        neighbours = Entry("Nearest neighbours (NNE)", NNE)
-        legend(sheet, grid.left, 14, [neighbours, Entry("Kaplan-Meier (KM)", KM), Entry("Chance", ASIDE)])
-        for row, months in enumerate(horizons):
-            for column, cohort in enumerate(cohorts):
+        grid.begin(sheet)
+        for row, pairs in enumerate(rows):
+            for column, (cohort, months) in enumerate(pairs):
                 _panel(sheet, grid.place(row, column), study, cohort, months)
 
     caption = (
@@ -49,17 +49,19 @@ def roc_figure(study: Study) -> ReportFigure:
         "who dies by the horizon against who lives longer. Solid: nearest-neighbour estimate (span 0.25 n^-0.2); dashed: "
         "Kaplan-Meier estimate, which need not rise all the way. Below: areas under the curves."
     )
-    return report_figure(
-        study, "figure_s2_roc", "Figure S2. Time-dependent ROC curves", caption, grid.size, paint
-    )
+    return report_figure(study, KEY, TITLE, caption, grid.size, paint)
+
+
+def _legend() -> tuple[Entry, ...]:
+    return Entry("Nearest neighbours (NNE)", NNE), Entry("Kaplan-Meier (KM)", KM), Entry("Chance", ASIDE)
 
 
 def _panel(
     sheet: Sheet, place: tuple[float, float, float, float], study: Study, cohort: CohortName, months: int
 ) -> None:
     axes = sheet.panel(*place)
-    title(axes, f"{COHORT_LABELS[cohort].removesuffix(' cohort')}, {horizon(months)} survival")
-    models = models_of(study)
+    title(axes, named(cohort, months))
+    models = shown_models(study)
     curves = {name: _curves(study, name, cohort, months) for name in models}
     known = [name for name in models if any(isinstance(curve, RocCurve) for curve in curves[name])]
     if not known:

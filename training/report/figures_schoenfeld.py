@@ -13,17 +13,18 @@ from prognode.statistics.selection import ModelTerm
 from training.covariates import covariate
 from training.estimates import NotKnown, estimated
 from training.report.items import ReportFigure
-from training.report.look import ASIDE, BLUE, Entry, Grid, Stroke, legend
+from training.report.look import ASIDE, BLUE, Entry, Grid, Stroke
 from training.report.numbers import decimal, p_equals
 from training.report.panels import NO_TRAINING
-from training.report.sheet import SMALL, Sheet, say, title
+from training.report.sheet import SMALL, Sheet, title
 from training.report.smooth import smooth
-from training.report.svg import report_figure
+from training.report.svg import report_figure, worded_figure
 from training.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+KEY, TITLE = "figure_s1_schoenfeld", "Figure S1. Test of proportional hazards"
 MOST_COLUMNS = 4
 TIME_LABELS = 5
 
@@ -31,18 +32,14 @@ TIME_LABELS = 5
 def schoenfeld_figure(study: Study) -> ReportFigure:
     """Scaled Schoenfeld residuals of the multivariable model, one panel per covariate."""
     found = _hazards(study)
-    panels = 1 if isinstance(found, NotKnown) else len(found.terms)
-    columns = min(panels, MOST_COLUMNS)
-    grid = Grid(
-        columns, math.ceil(panels / columns), height=150, above=46, below=46, head=48, left=66, gap=64
-    )
+    if isinstance(found, NotKnown):
+        return worded_figure(study, KEY, TITLE, found.why)
+    columns = min(len(found.terms), MOST_COLUMNS)
+    rows = math.ceil(len(found.terms) / columns)
+    grid = Grid(columns, rows, height=150, legend=_legend(), notes=(_overall(found),), lines=1, gap=64)
 
     def paint(sheet: Sheet) -> None:
-        if isinstance(found, NotKnown):
-            say(sheet.panel(*grid.place(0, 0)), found.why)
-            return
-        sheet.write(grid.left, 14, _overall(found), size=10, weight="bold")
-        legend(sheet, grid.left, 38, _legend())
+        grid.begin(sheet)
         for place, name in enumerate(found.terms):
             axes = sheet.panel(*grid.place(*divmod(place, columns)))
             _panel(axes, found, place, _term(study, name))
@@ -54,9 +51,7 @@ def schoenfeld_figure(study: Study) -> ReportFigure:
         "covariate with several columns the residual is that of its contribution to the linear predictor, whose "
         f"estimate is 1. Covariates with p of {study.settings.schoenfeld_alpha:g} or less are not eligible for the model."
     )
-    return report_figure(
-        study, "figure_s1_schoenfeld", "Figure S1. Test of proportional hazards", caption, grid.size, paint
-    )
+    return report_figure(study, KEY, TITLE, caption, grid.size, paint)
 
 
 def _hazards(study: Study) -> ProportionalHazards | NotKnown:
@@ -75,22 +70,19 @@ def _overall(found: ProportionalHazards) -> str:
     return f"GLOBAL: chi-square {decimal(test.statistic)}, df {test.df}, {p_equals(test.p)}"
 
 
-def _legend() -> list[Entry]:
+def _legend() -> tuple[Entry, ...]:
     dot = {"marker": "o", "markevery": [1], "markersize": 4, "markerfacecolor": "white"}
-    return [
+    return (
         Entry("Scaled Schoenfeld residual", Stroke(INK, "none"), dot),
         Entry("Natural spline, 95 % band", Stroke(BLUE)),
         Entry("Estimate of the Cox model", ASIDE),
-    ]
+    )
 
 
 def _panel(axes: Axes, found: ProportionalHazards, place: int, term: ModelTerm) -> None:
     test, single = found.tests[place], len(term.labels) == 1
-    title(
-        axes,
-        covariate(term.name).label,
-        f"chi-square {decimal(test.statistic)}, df {test.df}, {p_equals(test.p)}",
-    )
+    score = f"chi-square {decimal(test.statistic)}, df {test.df}, {p_equals(test.p)}"
+    title(axes, covariate(term.name).label, (score,))
     x, y = found.transformed_time, found.scaled_residuals[:, place]
     curve = estimated(lambda: smooth(x, y))
     if not isinstance(curve, NotKnown):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,28 +15,38 @@ from training.evaluation import GROUPS, ModelEvaluation
 from training.models import MODEL_LABELS, ModelName
 from training.report.items import ReportFigure
 from training.report.labels import COHORT_LABELS, GROUP_LABELS
-from training.report.look import GROUP_STROKES, Entry, Grid, Stroke, legend, step_months
+from training.report.look import GROUP_STROKES, Entry, Grid, Heading, Stroke, step_months
 from training.report.numbers import hazard_ratio, p_equals
-from training.report.panels import followed_months, model_on, models_of
+from training.report.panels import absent_models, followed_months, model_on, no_model, shown_models
 from training.report.sheet import SMALL, Sheet, say, title
-from training.report.svg import report_figure
+from training.report.svg import report_figure, worded_figure
 from training.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+KEY, TITLE = "figure_4_kaplan_meier", "Figure 4. Survival of the risk groups"
+
 
 def kaplan_meier_figure(study: Study) -> ReportFigure:
     """Survival of the risk groups, one row per cohort and one column per model."""
-    models, cohorts = models_of(study), tuple(study.samples)
-    grid = Grid(len(models), len(cohorts), height=190, above=52, below=84, left=86, gap=70)
+    models, cohorts = shown_models(study), tuple(study.samples)
+    if not models:
+        return worded_figure(study, KEY, TITLE, no_model(study))
+    places = [(row, column) for row in range(len(cohorts)) for column in range(len(models))]
+    grid = Grid(
+        len(models), len(cohorts), height=190, legend=_legend(), notes=absent_models(study), below=84, left=86, gap=70
+    )  # fmt: skip
+    found = {place: model_on(study, models[place[1]], cohorts[place[0]]) for place in places}
+    headings = {place: _heading(grid, models[place[1]], cohorts[place[0]], found[place]) for place in places}
+    grid = grid.with_room_for(headings.values())
 
     def paint(sheet: Sheet) -> None:
-        legend(sheet, grid.left, 14, _legend())
-        for row, cohort in enumerate(cohorts):
-            for column, name in enumerate(models):
-                axes = sheet.panel(*grid.place(row, column))
-                _survival_panel(axes, study, name, cohort)
+        grid.begin(sheet)
+        for place in places:
+            axes = sheet.panel(*grid.place(*place))
+            title(axes, headings[place].words, headings[place].below)
+            _panel(axes, found[place], followed_months(study))
 
     caption = (
         "Kaplan-Meier curves of the risk groups, which the cutoff of each model separates; cutoffs are locked in the "
@@ -44,76 +54,75 @@ def kaplan_meier_figure(study: Study) -> ReportFigure:
         "(HR) of high against low risk by a Cox model, with its 95 % Wald interval and Wald test. Under each panel: "
         "patients at risk."
     )
-    return report_figure(
-        study, "figure_4_kaplan_meier", "Figure 4. Survival of the risk groups", caption, grid.size, paint
-    )
+    return report_figure(study, KEY, TITLE, caption, grid.size, paint)
 
 
-def _legend() -> list[Entry]:
+def _legend() -> tuple[Entry, ...]:
     groups = [Entry(GROUP_LABELS[group], GROUP_STROKES[group]) for group in reversed(GROUPS)]
-    tick = Stroke(FAINT, "none", 1.0)
-    return [*groups, Entry("Follow-up of a patient ends (censored)", tick, {"marker": "|", "markevery": [1]})]
+    tick = {"marker": "|", "markevery": [1], "markersize": 7}
+    return (*groups, Entry("Follow-up of a patient ends (censored)", Stroke(FAINT, "none", 1.0), tick))
 
 
-def _survival_panel(axes: Axes, study: Study, name: ModelName, cohort: CohortName) -> None:
-    heading = f"{MODEL_LABELS[name]}, {COHORT_LABELS[cohort].lower().removesuffix(' cohort')}"
-    found = model_on(study, name, cohort)
+def _heading(grid: Grid, name: ModelName, cohort: CohortName, found: ModelEvaluation | NotKnown) -> Heading:
+    words = f"{MODEL_LABELS[name]}, {COHORT_LABELS[cohort].lower().removesuffix(' cohort')}"
+    return grid.heading(words) if isinstance(found, NotKnown) else grid.heading(words, *_tests(found))
+
+
+def _tests(found: ModelEvaluation) -> tuple[str, str]:
+    """Log-rank test, hazard ratio."""
+    test, ratio = found.log_rank, found.hr_groups
+    ranks = test.why if isinstance(test, NotKnown) else p_equals(test.p_value)
+    if isinstance(ratio, NotKnown):
+        return f"Log-rank test: {ranks}", f"HR: {ratio.why}"
+    hazard = f"HR {hazard_ratio(ratio.value, ratio.lower, ratio.upper)}, {ratio.test} {p_equals(ratio.p)}"
+    return f"Log-rank test: {ranks}", hazard
+
+
+def _panel(axes: Axes, found: ModelEvaluation | NotKnown, months: float) -> None:
     if isinstance(found, NotKnown):
-        title(axes, heading)
         say(axes, found.why)
         return
-    title(axes, heading, _tests(found))
-    months = followed_months(study)
     for group, curve in found.curves.items():
         _curve(axes, curve, GROUP_STROKES[group])
-    step = step_months(months)
-    ticks = np.arange(0, months + 1e-9, step)
-    axes.set(xlim=(0, max(months, 1)), ylim=(0, 1.03), xticks=ticks, yticks=np.arange(0, 1.01, 0.25))
-    axes.set_yticklabels([f"{share:.0f}" for share in np.arange(0, 101, 25)])
+    ticks = np.arange(0, months + 1e-9, step_months(months))
+    quarters = np.arange(0, 101, 25)
+    axes.set(xlim=(0, max(months, 1)), ylim=(0, 103), xticks=ticks, yticks=quarters)
     axes.set_ylabel("Alive (%)", color=FAINT, size=SMALL)
     axes.set_xlabel("Months", color=FAINT, size=SMALL, labelpad=2)
     _at_risk(axes, found, ticks)
 
 
-def _tests(found: ModelEvaluation) -> str:
-    """Two lines: log-rank test, hazard ratio."""
-    test = found.log_rank
-    ranks = test.why if isinstance(test, NotKnown) else p_equals(test.p_value)
-    ratio = found.hr_groups
-    if isinstance(ratio, NotKnown):
-        return f"Log-rank test: {ranks}\nHR: {ratio.why}"
-    return (
-        f"Log-rank test: {ranks}\n"
-        f"HR {hazard_ratio(ratio.value, ratio.lower, ratio.upper)}, {ratio.test} {p_equals(ratio.p)}"
-    )
-
-
 def _curve(axes: Axes, curve: KaplanMeier, stroke: Stroke) -> None:
-    times, survival = _from_start(curve.times, curve.survival)
-    lower, upper = (_from_start(curve.times, limit)[1] for limit in curve.limits())
+    times = np.concatenate(([0.0], curve.times))
+    lower, upper = (_percent_from_start(limit) for limit in curve.limits())
     axes.fill_between(times, lower, upper, step="post", color=stroke.color, alpha=0.13, linewidth=0)
-    axes.step(times, survival, where="post", **stroke.style)
+    axes.step(times, _percent_from_start(curve.survival), where="post", **stroke.style)
     lost = curve.censored > 0
-    axes.plot(
-        curve.times[lost], curve.survival[lost], "|", color=stroke.color, markersize=6, markeredgewidth=1
-    )
+    style = {"color": stroke.color, "markersize": 6, "markeredgewidth": 1}
+    axes.plot(curve.times[lost], 100 * curve.survival[lost], "|", **style)
 
 
-def _from_start(times: Floats, heights: Floats) -> tuple[Floats, Floats]:
-    """Beginning at (0, 1), where everybody lives."""
-    return np.concatenate(([0.0], times)), np.concatenate(([1.0], heights))
+def _percent_from_start(survival: Floats) -> Floats:
+    """Beginning at 100 %, where everybody lives."""
+    return 100 * np.concatenate(([1.0], survival))
 
 
 def _at_risk(axes: Axes, found: ModelEvaluation, ticks: Floats) -> None:
     from matplotlib.transforms import blended_transform_factory, offset_copy
 
+    figure = axes.get_figure(root=True)
     base = blended_transform_factory(axes.transData, axes.transAxes)
     names = -axes.get_xlim()[1] * 0.06
-    head = offset_copy(base, axes.figure, y=-24, units="points")
+    head = offset_copy(base, figure, y=-24, units="points")
     axes.text(names, 0, "at risk", ha="right", va="center", size=SMALL - 0.5, color=FAINT, transform=head)
     for place, group in enumerate(reversed(GROUPS)):
-        down = offset_copy(base, axes.figure, y=-36 - 12 * place, units="points")
-        style = {"color": GROUP_STROKES[group].color, "size": SMALL - 0.5, "va": "center", "transform": down}
+        down = offset_copy(base, figure, y=-36 - 12 * place, units="points")
+        style: dict[str, Any] = {
+            "color": GROUP_STROKES[group].color,
+            "size": SMALL - 0.5,
+            "va": "center",
+            "transform": down,
+        }
         axes.text(names, 0, group, ha="right", **style)
         curve = found.curves.get(group)
         counts = curve.at_risk_at(ticks) if curve else np.zeros(len(ticks), int)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prognode.adapters.drawing import ACCENT, FAINT, INK
 from training.models import ModelName
-from training.report.sheet import PX_PER_LETTER, SMALL, WIDTH_PX, Sheet
+from training.report.sheet import PX_PER_LETTER, SMALL, WIDTH_PX, Sheet, wrapped
 
+LEGEND = 9.0
+"""Size of its type in points."""
+LEGEND_PX, LINE_PX, RIGHT = 20.0, 15.4, 16.0
 Dashes = str | tuple[float, tuple[float, ...]]
 DASHED, DOTTED, DASH_DOTTED = (0.0, (5.0, 2.0)), (0.0, (1.2, 1.6)), (0.0, (6.0, 2.0, 1.2, 2.0))
 BLUE, ORANGE = "#0b6fb8", "#b85c00"
@@ -40,48 +43,6 @@ ASIDE = Stroke(FAINT, DOTTED, 1.1)
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
-    """Panels in rows and columns on a sheet; all in CSS pixels."""
-
-    columns: int
-    rows: int
-    height: float
-    """Of a panel."""
-    above: float = 46.0
-    """Room over a panel, for its title."""
-    below: float = 44.0
-    """Room under it, for labels and what else stands there."""
-    left: float = 62.0
-    gap: float = 56.0
-    """Between columns."""
-    head: float = 26.0
-    """Over all panels, for a legend."""
-    foot: float = 18.0
-    widest: float = 420.0
-
-    @property
-    def width(self) -> float:
-        """Of a panel: what the sheet allows."""
-        room = WIDTH_PX - self.left - 16 - self.gap * (self.columns - 1)
-        return min(self.widest, room / self.columns)
-
-    @property
-    def size(self) -> tuple[float, float]:
-        """Of the sheet."""
-        width = self.left + 16 + self.columns * self.width + self.gap * (self.columns - 1)
-        return width, self.head + self.rows * self._step + self.foot
-
-    def place(self, row: int, column: int) -> tuple[float, float, float, float]:
-        """(left, top, width, height) of a panel's frame."""
-        left = self.left + column * (self.width + self.gap)
-        return left, self.head + row * self._step + self.above, self.width, self.height
-
-    @property
-    def _step(self) -> float:
-        return self.above + self.height + self.below
-
-
-@dataclass(frozen=True, slots=True)
 class Entry:
     """A line of a legend."""
 
@@ -90,17 +51,115 @@ class Entry:
     extra: dict[str, Any] = field(default_factory=dict)
     """Marker and such."""
 
+    @property
+    def width(self) -> float:
+        """With the gap after it."""
+        return 48 + PX_PER_LETTER * LEGEND * len(self.words)
 
-def legend(sheet: Sheet, x: float, y: float, entries: Iterable[Entry], size: float = SMALL + 0.5) -> None:
-    """Entries side by side from a place on; the next line begins where the sheet ends."""
-    left = x
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """Name of a panel, and the lines between it and the frame."""
+
+    words: str
+    below: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Panels in rows and columns on a sheet, under a legend; all in CSS pixels."""
+
+    columns: int
+    rows: int
+    height: float
+    """Of a panel."""
+    legend: tuple[Entry, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Sentences under the legend."""
+    lines: int = 0
+    """Under the names of the panels."""
+    above: float = 34.0
+    """Room over a panel, for its name."""
+    below: float = 46.0
+    """Room under it, for labels and what else stands there."""
+    left: float = 66.0
+    gap: float = 62.0
+    """Between columns."""
+    widest: float = 420.0
+
+    @property
+    def width(self) -> float:
+        """Of a panel: what the sheet allows."""
+        room = WIDTH_PX - self.left - RIGHT - self.gap * (self.columns - 1)
+        return min(self.widest, room / self.columns)
+
+    @property
+    def sheet_width(self) -> float:
+        """Of all."""
+        return self.left + RIGHT + self.columns * self.width + self.gap * (self.columns - 1)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Of the sheet."""
+        return self.sheet_width, self._head + self.rows * self._step + 18
+
+    def place(self, row: int, column: int) -> tuple[float, float, float, float]:
+        """(left, top, width, height) of a panel's frame."""
+        left = self.left + column * (self.width + self.gap)
+        top = self._head + row * self._step + self.above + LINE_PX * self.lines
+        return left, top, self.width, self.height
+
+    def heading(self, words: str, *below: str) -> Heading:
+        """A heading whose lines are as wide as a panel."""
+        room = self.width + self.gap / 3
+        lines = [line for sentence in below for line in wrapped(sentence, room, SMALL).split("\n")]
+        return Heading(words, tuple(lines))
+
+    def with_room_for(self, headings: Iterable[Heading]) -> Grid:
+        """The same with room for the headings."""
+        return replace(self, lines=max((len(one.below) for one in headings), default=0))
+
+    def begin(self, sheet: Sheet) -> None:
+        """Draw the legend and the notes."""
+        y = 15.0
+        for row in self._legend_rows:
+            _draw_entries(sheet, self.left, y, row)
+            y += LEGEND_PX
+        for line in self._note_lines:
+            sheet.write(self.left, y, line, size=SMALL, color=FAINT)
+            y += LINE_PX
+
+    @property
+    def _head(self) -> float:
+        return 6 + LEGEND_PX * len(self._legend_rows) + LINE_PX * len(self._note_lines)
+
+    @property
+    def _step(self) -> float:
+        return self.above + LINE_PX * self.lines + self.height + self.below
+
+    @property
+    def _legend_rows(self) -> list[list[Entry]]:
+        rows: list[list[Entry]] = []
+        left = float("inf")
+        for entry in self.legend:
+            if left + entry.width > self.sheet_width:
+                rows.append([])
+                left = self.left
+            rows[-1].append(entry)
+            left += entry.width
+        return rows
+
+    @property
+    def _note_lines(self) -> list[str]:
+        room = self.sheet_width - self.left
+        return [line for note in self.notes for line in wrapped(note, room, SMALL).split("\n")]
+
+
+def _draw_entries(sheet: Sheet, x: float, y: float, entries: Sequence[Entry]) -> None:
     for entry in entries:
-        width = 34 + PX_PER_LETTER * size * len(entry.words)
-        if left > x and left + width > sheet.width:
-            left, y = x, y + 18
-        sheet.rule([(left, y), (left + 13, y), (left + 26, y)], **entry.stroke.style, **entry.extra)
-        sheet.write(left + 32, y, entry.words, size=size)
-        left += width + 14
+        sheet.rule([(x, y), (x + 13, y), (x + 26, y)], **entry.stroke.style, **entry.extra)
+        sheet.write(x + 32, y, entry.words, size=LEGEND)
+        x += entry.width
 
 
 def step_months(longest: float, most: int = 9) -> int:

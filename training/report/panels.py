@@ -6,7 +6,8 @@ from prognode.domain.cox_model import CoxModel
 from training.cohort import CohortName
 from training.estimates import NotKnown
 from training.evaluation import AtHorizon, CohortEvaluation, ModelEvaluation
-from training.models import MODEL_NAMES, ModelName
+from training.models import MODEL_LABELS, ModelName
+from training.report.labels import COHORT_LABELS
 from training.report.tables_models import why_no_model
 from training.study import Study
 
@@ -15,10 +16,34 @@ ORDER: tuple[ModelName, ...] = ("combined", "signatures", "clinical")
 NO_TRAINING = "A finished recipe was judged: nothing was trained here."
 
 
-def models_of(study: Study) -> tuple[ModelName, ...]:
-    """Models that the study has, or has a reason not to have."""
-    wanted = MODEL_NAMES if study.trained or not study.models else tuple(study.models)
-    return tuple(name for name in ORDER if name in wanted)
+def shown_models(study: Study) -> tuple[ModelName, ...]:
+    """Models that exist."""
+    return tuple(name for name in ORDER if name in study.models)
+
+
+def absent_models(study: Study) -> tuple[str, ...]:
+    """Why the training gave no such model, a sentence each."""
+    absent = [name for name in ORDER if name not in study.models] if study.trained else []
+    return tuple(f"{MODEL_LABELS[name]}: {why_no_model(study, name)}." for name in absent)
+
+
+def no_model(study: Study) -> str:
+    """Where no model exists: why."""
+    return " ".join(("There is no model to judge.", *absent_models(study)))
+
+
+def by_horizon(study: Study) -> list[list[tuple[CohortName, int]]]:
+    """Panels as rows of (cohort, months): a row per horizon; of a single cohort all horizons in one row."""
+    cohorts, horizons = tuple(study.samples), study.settings.horizons_months
+    if len(cohorts) == 1:
+        return [[(cohorts[0], months) for months in horizons]]
+    return [[(cohort, months) for cohort in cohorts] for months in horizons]
+
+
+def named(cohort: CohortName, months: int) -> str:
+    """Name of such a panel."""
+    when = f"{months // 12} years" if months % 12 == 0 and months > 12 else f"{months} months"
+    return f"{COHORT_LABELS[cohort].removesuffix(' cohort')}, {when}"
 
 
 def leading(study: Study) -> ModelName:

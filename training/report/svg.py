@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 from prognode.adapters.drawing import DRAWING, INK
 from training.report.items import ReportFigure
 from training.report.labels import SYNTHETIC_MARK
-from training.report.sheet import Sheet
+from training.report.sheet import WIDTH_PX, Sheet, say
 from training.study import Study
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
@@ -47,6 +47,15 @@ def report_figure(
     """A figure of a study's report; one of synthetic data says so."""
     mark = SYNTHETIC_MARK if study.provenance.synthetic else ""
     return ReportFigure(key, title, caption, draw(key, title, size, paint, mark))
+
+
+def worded_figure(study: Study, key: str, title: str, why: str) -> ReportFigure:
+    """A figure of which there is nothing to draw, and why."""
+
+    def paint(sheet: Sheet) -> None:
+        say(sheet.panel(12, 12, WIDTH_PX - 24, 110), why)
+
+    return report_figure(study, key, title, "There is nothing to draw.", (WIDTH_PX, 146), paint)
 
 
 def draw(key: str, title: str, size: tuple[float, float], paint: Paint, mark: str = "") -> str:

@@ -15,7 +15,7 @@ from training.covariates import Covariate, Factor, covariate
 from training.estimates import NotKnown, estimated
 from training.report.characteristics import covariate_label
 from training.report.items import ReportTable
-from training.report.numbers import hazard_ratio, not_estimable, p_value, shown
+from training.report.numbers import hazard_ratio, not_estimable, p_value, shown, significant
 from training.report.tabulated import Row, filled, tabulated
 from training.sample import Sample
 from training.study import Study
@@ -233,7 +233,7 @@ def _label(name: str) -> str:
 
 
 def _chi_square(test: ChiSquareTest) -> tuple[str, str, str]:
-    return f"{test.statistic:.2f}", str(test.df), p_value(test.p)
+    return significant(test.statistic, 3), str(test.df), p_value(test.p)
 
 
 def backward_selection(study: Study) -> ReportTable | None:
@@ -247,10 +247,10 @@ def backward_selection(study: Study) -> ReportTable | None:
         rows = [
             [
                 str(number),
-                ", ".join(_label(name) for name in step.terms) or "none",
+                ", ".join(_label(name) for name in step.terms) or "no covariate",
                 f"{step.aic:.1f}",
                 f"{min(step.aic_if_dropped):.1f}" if step.aic_if_dropped else "",
-                _label(step.dropped) if step.dropped else "none",
+                _label(step.dropped) if step.dropped else "nothing",
             ]
             for number, step in enumerate(selection.steps, 1)
         ]

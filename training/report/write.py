@@ -33,12 +33,13 @@ def write_report(
 ) -> None:
     """Write report.html, tables/*.csv, figures/*.svg, predictions.csv, the checklist and the model card."""
     digest = digest_of(recipe) if recipe else ""
+    for folder in ("tables", "figures"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
     on_step("tables")
     tables = (*all_tables(study), *more_tables)
     write_tables(tables, out / "tables")
     on_step("figures")
     figures = all_figures(study)
-    (out / "figures").mkdir(parents=True, exist_ok=True)
     for figure in figures:
         (out / "figures" / f"{figure.key}.svg").write_text(figure.svg, encoding="utf-8")
     on_step("page")

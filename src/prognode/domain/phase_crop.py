@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prognode.domain.crop import CropWindow, crop
-from prognode.domain.geometry import ImagePlane, Stack, build_stack
+from prognode.domain.geometry import LONE_PLANE_REACH_MM, ImagePlane, Stack, build_stack, modal_gap_mm
 from prognode.domain.need_set import NeedSet
-from prognode.domain.roi import Match, Roi, match_roi
+from prognode.domain.roi import CrossSection, Match, Roi, match_roi
 
 Volume = NDArray[np.float32]
 
@@ -29,6 +29,11 @@ class PhaseCrop:
     """(planes, rows, columns) of ``stack``."""
     crop_hu: Volume
     """(3, 224, 224)."""
+
+    @property
+    def volume_mm3(self) -> float:
+        """Of the whole ROI, which may reach beyond the need-set; of a single contour, its area times the image gap."""
+        return self.roi.volume_mm3 or self.match.volume_mm3
 
     @property
     def window(self) -> CropWindow:
@@ -55,6 +60,18 @@ def cut_phase(
     """
     assert need.window is not None, "a need-set that is complete has its window"
     stack = build_stack(need.series_instance_uid, frame_of_reference_uid, need.planes)
-    match = match_roi(roi, stack)
+    match = match_roi(_near(roi, stack), stack)
     hu = read(stack.planes)
     return PhaseCrop(need, roi, stack, match, hu, crop(hu, stack, need.window))
+
+
+def _near(roi: Roi, stack: Stack) -> Roi:
+    """The ROI without the cross-sections beyond the need-set: a long tumour has images there that no crop needs."""
+    reach = modal_gap_mm(stack) or LONE_PLANE_REACH_MM
+    low, high = stack.offsets_mm[0] - reach / 2, stack.offsets_mm[-1] + reach / 2
+    return replace(roi, sections=tuple(s for s in roi.sections if _overlaps(s, stack, low, high)))
+
+
+def _overlaps(section: CrossSection, stack: Stack, low_mm: float, high_mm: float) -> bool:
+    along = np.concatenate(section.outlines) @ np.array(stack.normal)
+    return bool(along.max() >= low_mm and along.min() <= high_mm)

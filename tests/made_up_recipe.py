@@ -1,7 +1,7 @@
-"""A recipe to demonstrate the machinery with: its numbers are made up, and it says so.
+"""A recipe for any extractor, without training: its numbers are made up, and it says so.
 
-It stands in until a recipe trained on a cohort exists. Coefficients, baseline and cutoffs are invented; the extractor
-is run on synthetic crops only to put the two signatures on a scale on which the invented numbers look like survival.
+Coefficients, baseline and cutoffs are invented; the extractor is run on synthetic crops only to put the two signatures
+on a scale on which the invented numbers look like survival.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ COMBINED_HAZARD_PER_MONTH = 0.0055
 SIGNATURES_HAZARD_PER_MONTH = 0.0140
 
 
-def make_demonstration_recipe(extractor: Extractor) -> JSON:
+def make_up_recipe(extractor: Extractor) -> JSON:
     """A recipe document for ``extractor``: schema-valid, reference cases included; same extractor, same document."""
     features = _synthetic_features(extractor)
     document = _document(extractor.sha256, _recorded(extractor), features)
