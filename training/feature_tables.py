@@ -26,14 +26,15 @@ def read_features(path: Path, patients: Sequence[str]) -> Table:
     """Features of every patient: (2048,) each, first reading and, where the table has a column ``reading``, the second.
 
     The columns ``f0000`` to ``f2047`` stand for the network's outputs in order; any other 2048 columns are taken in the
-    order they stand in. Raises CohortFaults that names every row and column at fault, BadRequest when it is no table.
+    order they stand in. Values are rounded to float32, which is what the network gives and the node scores with.
+    Raises CohortFaults that names every row and column at fault, BadRequest when it is no table.
     """
     frame = _frame(path)
     features = _feature_columns(path, frame)
     faults = list(_faults(frame, features, patients))
     if faults:
         raise CohortFaults(path, faults)
-    values = frame[features].to_numpy(np.float64)
+    values = frame[features].to_numpy(np.float32).astype(np.float64)
     found: dict[int, dict[str, Floats]] = {1: {}, 2: {}}
     for row, (patient, reading) in enumerate(zip(frame[_id(frame)], _readings(frame), strict=True)):
         found[reading][patient] = values[row]

@@ -153,6 +153,8 @@ def _numbers(
 
 def _moved(values: Floats, mean: float, spread: float, limits: tuple[float, float]) -> Floats:
     """Values stretched and shifted to a mean and a standard deviation, again after each cut at the limits."""
+    if len(values) < 2:
+        return np.full_like(values, mean)
     for _ in range(200):
         deviation = values.std(ddof=1)
         if not deviation:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from apps.cli.cases import ConfigOption
 from apps.cli.files import existing_file, writable_folder, writing
@@ -215,16 +215,19 @@ def _told_at_once() -> Iterator[None]:
 
 @dataclass
 class _Shown:
-    """Progress at a terminal: a bar for what is counted, a line for what comes next."""
+    """Progress at a terminal: a bar for what is counted, and the name of what is done just now."""
 
     bar: Progress
+    steps: TaskID | None = None
 
     def expect(self, what: str, total: int) -> Callable[[], object]:
         task = self.bar.add_task(what, total=total, visible=total > 0)
         return lambda: self.bar.advance(task)
 
     def step(self, what: str) -> None:
-        self.bar.console.print(f"· {what}", style="dim", highlight=False)
+        if self.steps is None:
+            self.steps = self.bar.add_task(what, total=None)
+        self.bar.update(self.steps, description=what, advance=1)
 
 
 @contextmanager
@@ -247,7 +250,8 @@ def _conclude(study: Study, out: Path) -> None:
             found = evaluation if isinstance(evaluation, NotKnown) else evaluation.models[name].concordance
             cells.append("not known" if isinstance(found, NotKnown) else f"{found.value:.3f}")
         shown.add_row(MODEL_LABELS[name], *cells)
-    console.print(shown)
+    if study.models:
+        console.print(shown)
     synthetic = "Synthetic data: nothing here holds for any patient. " if study.provenance.synthetic else ""
     say(synthetic + RESEARCH_ONLY, style="yellow")
     say(f"{out / 'report.html'}")

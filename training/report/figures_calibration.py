@@ -15,7 +15,7 @@ from training.estimates import NotKnown
 from training.evaluation import AtHorizon, ModelEvaluation
 from training.models import MODEL_LABELS
 from training.report.items import ReportFigure
-from training.report.look import ASIDE, DOTTED, MODEL_STROKES, Entry, Grid, Heading, Stroke
+from training.report.look import ASIDE, DOTTED, MODEL_STROKES, Entry, Grid, Heading, Stroke, ticks
 from training.report.numbers import with_limits
 from training.report.panels import (
     absent_models,
@@ -56,7 +56,7 @@ def calibration_figure(study: Study) -> ReportFigure:
         grid.begin(sheet)
         for place, (_, months) in places.items():
             axes = sheet.panel(*grid.place(*place))
-            title(axes, headings[place].words, headings[place].below)
+            title(axes, headings[place].words, headings[place].padded(grid.lines))
             _calibration_panel(axes, found[place], months)
 
     caption = (
@@ -136,10 +136,7 @@ def _groups(axes: Axes, groups: GroupedCalibration) -> None:
 
 
 def _rug(axes: Axes, predicted: Floats) -> None:
-    from matplotlib.collections import LineCollection
-
-    strokes = [[(x, 0), (x, 3)] for x in np.unique(predicted.round(1))]
-    axes.add_collection(LineCollection(strokes, colors=FAINT, linewidths=0.7, alpha=0.7))
+    axes.plot(*ticks(np.unique(predicted.round(1)), 0, 3), color=FAINT, linewidth=0.7, alpha=0.7)
 
 
 # ---------------------------------------------------------------- decision curves

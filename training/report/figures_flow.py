@@ -13,7 +13,7 @@ from training.estimates import NotKnown
 from training.report.items import ReportFigure
 from training.report.labels import COHORT_LABELS
 from training.report.panels import cohort_of
-from training.report.sheet import TEXT, TITLE, Sheet, wrapped
+from training.report.sheet import LARGE, TEXT, Sheet, wrapped
 from training.report.svg import report_figure
 from training.study import Study
 
@@ -124,7 +124,7 @@ def _lines(words: str, width: float) -> tuple[str, ...]:
 def _draw(sheet: Sheet, box: _Box, left: float, top: float, width: float) -> None:
     sheet.box(left, top, width, box.height, edgecolor=FAINT, zorder=2)
     y = top + PADDING + LINE / 2 - 2
-    sheet.write(left + PADDING, y, box.heading, size=TITLE, weight="bold")
+    sheet.write(left + PADDING, y, box.heading, size=LARGE, weight="bold")
     for place, line in enumerate(box.lines, start=1):
         sheet.write(left + PADDING, y + place * LINE, line, size=TEXT, color=INK)
 

@@ -13,7 +13,7 @@ from prognode.statistics.lasso_cox import LassoPath
 from prognode.statistics.outcome import Floats
 from training.cohort import PHASES
 from training.report.items import ReportFigure
-from training.report.look import BLUE, DASH_DOTTED, DASHED, ORANGE, Entry, Grid, Stroke
+from training.report.look import BLUE, DASH_DOTTED, DASHED, ORANGE, Entry, Grid, Stroke, ticks
 from training.report.numbers import significant
 from training.report.panels import NO_TRAINING
 from training.report.sheet import SMALL, Sheet, say, title
@@ -120,8 +120,7 @@ def _deviance(axes: Axes, validation: CrossValidation, shown: int) -> None:
     kept = np.isfinite(validation.deviance[:shown])
     x, mean = logs[kept], validation.deviance[:shown][kept]
     error = np.nan_to_num(validation.standard_error[:shown][kept])
-    bars = np.column_stack((mean - error, mean + error, np.full(len(mean), np.nan)))
-    axes.plot(np.repeat(x, 3), bars.ravel(), color=FAINT, linewidth=0.7)
+    axes.plot(*ticks(x, mean - error, mean + error), color=FAINT, linewidth=0.7)
     axes.plot(x, mean, "o", color=INK, markersize=2.6, markeredgewidth=0)
     axes.set_ylabel("Deviance", color=FAINT, size=SMALL)
 

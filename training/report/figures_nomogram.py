@@ -20,16 +20,17 @@ from prognode.adapters.nomogram_axes import (
 from training.estimates import NotKnown
 from training.models import MODEL_LABELS
 from training.report.items import ReportFigure
-from training.report.panels import leading, model_of
-from training.report.sheet import TITLE, WIDTH_PX, Sheet, say
-from training.report.svg import report_figure
+from training.report.panels import leading, model_of, no_model
+from training.report.sheet import LARGE, WIDTH_PX, Sheet
+from training.report.svg import report_figure, worded_figure
 from training.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+KEY, TITLE = "figure_3_nomogram", "Figure 3. Nomogram"
 ROW_PX = 46.0
-LOOK = AxesLook(label_size=10, tick_size=8.5, between_labels=0.9, letter=0.9)
+LOOK = AxesLook(label_size=10, tick_size=8.5, between_labels=0.9, letter=0.9, strides=(1, 2, 5, 10))
 SUBDIVISIONS = 5
 """Of the axes that points are read from."""
 RIGHT_AT = 103.0
@@ -38,26 +39,21 @@ RIGHT_AT = 103.0
 
 def nomogram_figure(study: Study) -> ReportFigure:
     """Axes of the combined model, or of the next best one that exists."""
-    name = leading(study)
-    rows = _rows(study)
-    height = 160.0 if isinstance(rows, NotKnown) else ROW_PX * len(rows)
+    name, rows = leading(study), _rows(study)
+    if isinstance(rows, NotKnown):
+        return worded_figure(study, KEY, TITLE, rows.why)
+    height = ROW_PX * len(rows)
 
     def paint(sheet: Sheet) -> None:
-        sheet.write(12, 18, _heading(study), size=TITLE, weight="bold")
-        axes = sheet.bare(12, 36, WIDTH_PX - 24, height)
-        if isinstance(rows, NotKnown):
-            say(axes, rows.why)
-        else:
-            _draw(axes, rows)
+        sheet.write(12, 18, _heading(study), size=LARGE, weight="bold")
+        _draw(sheet.bare(12, 36, WIDTH_PX - 24, height), rows)
 
     caption = (
         f"Nomogram of the {MODEL_LABELS[name].lower()}. The value on each axis gives points on the uppermost one; their "
         "sum on the axis of total points stands above the probability of overall survival (OS). Values beyond an axis "
         "have points on the same straight line. The program itself computes survival from the model, not from points."
     )
-    return report_figure(
-        study, "figure_3_nomogram", "Figure 3. Nomogram", caption, (WIDTH_PX, height + 62), paint
-    )
+    return report_figure(study, KEY, TITLE, caption, (WIDTH_PX, height + 62), paint)
 
 
 def _heading(study: Study) -> str:
@@ -71,7 +67,7 @@ def _heading(study: Study) -> str:
 def _rows(study: Study) -> tuple[NomogramAxis, ...] | NotKnown:
     model = model_of(study, leading(study))
     if isinstance(model, NotKnown):
-        return model
+        return NotKnown(no_model(study))
     try:
         return nomogram_axes(model, study.settings.horizons_months, "{} OS probability (%)")
     except ValueError as fault:

@@ -17,7 +17,7 @@ from training.report.labels import COHORT_LABELS
 from training.report.look import ASIDE, MODEL_STROKES
 from training.report.numbers import decimal, with_limits
 from training.report.panels import model_on, shown_models
-from training.report.sheet import SMALL, TEXT, TITLE, Sheet
+from training.report.sheet import LARGE, SMALL, TEXT, Sheet
 from training.report.svg import report_figure
 from training.study import Study
 
@@ -53,7 +53,7 @@ def optimism_figure(study: Study) -> ReportFigure | None:
         axes.axvline(0.5, **ASIDE.style)
         y = 14.0
         for name, lines in blocks.items():
-            sheet.write(16, y + HEADING / 2 + 6, MODEL_LABELS[name], size=TITLE, weight="bold")
+            sheet.write(16, y + HEADING / 2 + 6, MODEL_LABELS[name], size=LARGE, weight="bold")
             y += HEADING
             for line in lines:
                 _draw(sheet, axes, name, line, y + LINE / 2, (y - 14 + LINE / 2) / height)

@@ -188,7 +188,12 @@ def _points(axes: Axes, place: float, scores: Floats, high: Bools, died: Bools) 
         for event in (False, True):
             shown = chosen & (died == event)
             fill = ACCENT[group] if event else "white"
-            style = {"markersize": 3.6, "markeredgewidth": 0.8, "color": ACCENT[group], "zorder": 3}
+            style: dict[str, Any] = {
+                "markersize": 3.6,
+                "markeredgewidth": 0.8,
+                "color": ACCENT[group],
+                "zorder": 3,
+            }
             axes.plot(x[shown], scores[shown], SHAPES[group], markerfacecolor=fill, **style)
 
 

@@ -35,7 +35,7 @@ def roc_figure(study: Study) -> ReportFigure:
         return worded_figure(study, KEY, TITLE, no_model(study))
     grid = Grid(
         len(rows[0]), len(rows), height=262, legend=_legend(), notes=absent_models(study),
-        below=64 + 17 * len(models),
+        below=76 + 17 * len(models),
     )  # fmt: skip
 
     def paint(sheet: Sheet) -> None:

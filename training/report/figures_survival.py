@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from training.evaluation import GROUPS, ModelEvaluation
 from training.models import MODEL_LABELS, ModelName
 from training.report.items import ReportFigure
 from training.report.labels import COHORT_LABELS, GROUP_LABELS
-from training.report.look import GROUP_STROKES, Entry, Grid, Heading, Stroke, step_months
+from training.report.look import GROUP_STROKES, Entry, Grid, Heading, Stroke, step_months, ticks
 from training.report.numbers import hazard_ratio, p_equals
 from training.report.panels import absent_models, followed_months, model_on, no_model, shown_models
 from training.report.sheet import SMALL, Sheet, say, title
@@ -25,27 +26,33 @@ from training.study import Study
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+TICK = 2.0
+"""Half the height of a mark of censoring, in percent."""
 KEY, TITLE = "figure_4_kaplan_meier", "Figure 4. Survival of the risk groups"
 
 
 def kaplan_meier_figure(study: Study) -> ReportFigure:
     """Survival of the risk groups, one row per cohort and one column per model."""
-    models, cohorts = shown_models(study), tuple(study.samples)
+    models = shown_models(study)
     if not models:
         return worded_figure(study, KEY, TITLE, no_model(study))
-    places = [(row, column) for row in range(len(cohorts)) for column in range(len(models))]
+    rows = _rows(models, tuple(study.samples))
+    only = (MODEL_LABELS[models[0]],) if len(models) == 1 else ()
     grid = Grid(
-        len(models), len(cohorts), height=190, legend=_legend(), notes=absent_models(study), below=84, left=86, gap=70
+        len(rows[0]), len(rows), height=190, legend=_legend(), notes=only + absent_models(study),
+        below=84, left=86, gap=70,
     )  # fmt: skip
-    found = {place: model_on(study, models[place[1]], cohorts[place[0]]) for place in places}
-    headings = {place: _heading(grid, models[place[1]], cohorts[place[0]], found[place]) for place in places}
+    places = {(row, column): pair for row, pairs in enumerate(rows) for column, pair in enumerate(pairs)}
+    found = {place: model_on(study, *pair) for place, pair in places.items()}
+    names = {place: _name(*pair, alone=bool(only)) for place, pair in places.items()}
+    headings = {place: _heading(grid, names[place], found[place]) for place in places}
     grid = grid.with_room_for(headings.values())
 
     def paint(sheet: Sheet) -> None:
         grid.begin(sheet)
         for place in places:
             axes = sheet.panel(*grid.place(*place))
-            title(axes, headings[place].words, headings[place].below)
+            title(axes, headings[place].words, headings[place].padded(grid.lines))
             _panel(axes, found[place], followed_months(study))
 
     caption = (
@@ -57,14 +64,29 @@ def kaplan_meier_figure(study: Study) -> ReportFigure:
     return report_figure(study, KEY, TITLE, caption, grid.size, paint)
 
 
+def _rows(
+    models: Sequence[ModelName], cohorts: Sequence[CohortName]
+) -> list[list[tuple[ModelName, CohortName]]]:
+    """One row per cohort; of a single model all cohorts in one row."""
+    if len(models) == 1:
+        return [[(models[0], cohort) for cohort in cohorts]]
+    return [[(name, cohort) for name in models] for cohort in cohorts]
+
+
 def _legend() -> tuple[Entry, ...]:
     groups = [Entry(GROUP_LABELS[group], GROUP_STROKES[group]) for group in reversed(GROUPS)]
     tick = {"marker": "|", "markevery": [1], "markersize": 7}
     return (*groups, Entry("Follow-up of a patient ends (censored)", Stroke(FAINT, "none", 1.0), tick))
 
 
-def _heading(grid: Grid, name: ModelName, cohort: CohortName, found: ModelEvaluation | NotKnown) -> Heading:
-    words = f"{MODEL_LABELS[name]}, {COHORT_LABELS[cohort].lower().removesuffix(' cohort')}"
+def _name(name: ModelName, cohort: CohortName, *, alone: bool) -> str:
+    """Of a panel; where there is one model only it need not be said in each."""
+    if alone:
+        return COHORT_LABELS[cohort]
+    return f"{MODEL_LABELS[name]}, {COHORT_LABELS[cohort].lower().removesuffix(' cohort')}"
+
+
+def _heading(grid: Grid, words: str, found: ModelEvaluation | NotKnown) -> Heading:
     return grid.heading(words) if isinstance(found, NotKnown) else grid.heading(words, *_tests(found))
 
 
@@ -84,22 +106,24 @@ def _panel(axes: Axes, found: ModelEvaluation | NotKnown, months: float) -> None
         return
     for group, curve in found.curves.items():
         _curve(axes, curve, GROUP_STROKES[group])
-    ticks = np.arange(0, months + 1e-9, step_months(months))
+    at = np.arange(0, months + 1e-9, step_months(months))
     quarters = np.arange(0, 101, 25)
-    axes.set(xlim=(0, max(months, 1)), ylim=(0, 103), xticks=ticks, yticks=quarters)
+    axes.set(xlim=(0, max(months, 1)), ylim=(0, 102.5), xticks=at, yticks=quarters)
     axes.set_ylabel("Alive (%)", color=FAINT, size=SMALL)
     axes.set_xlabel("Months", color=FAINT, size=SMALL, labelpad=2)
-    _at_risk(axes, found, ticks)
+    _at_risk(axes, found, at)
 
 
 def _curve(axes: Axes, curve: KaplanMeier, stroke: Stroke) -> None:
-    times = np.concatenate(([0.0], curve.times))
-    lower, upper = (_percent_from_start(limit) for limit in curve.limits())
+    drawn = curve.events > 0  # nothing changes at the other times
+    drawn[-1] = True
+    times = np.concatenate(([0.0], curve.times[drawn]))
+    lower, upper = (_percent_from_start(limit[drawn]) for limit in curve.limits())
     axes.fill_between(times, lower, upper, step="post", color=stroke.color, alpha=0.13, linewidth=0)
-    axes.step(times, _percent_from_start(curve.survival), where="post", **stroke.style)
+    axes.step(times, _percent_from_start(curve.survival[drawn]), where="post", **stroke.style)
     lost = curve.censored > 0
-    style = {"color": stroke.color, "markersize": 6, "markeredgewidth": 1}
-    axes.plot(curve.times[lost], 100 * curve.survival[lost], "|", **style)
+    at = 100 * curve.survival[lost]
+    axes.plot(*ticks(curve.times[lost], at - TICK, at + TICK), color=stroke.color, linewidth=1)
 
 
 def _percent_from_start(survival: Floats) -> Floats:
@@ -107,7 +131,7 @@ def _percent_from_start(survival: Floats) -> Floats:
     return 100 * np.concatenate(([1.0], survival))
 
 
-def _at_risk(axes: Axes, found: ModelEvaluation, ticks: Floats) -> None:
+def _at_risk(axes: Axes, found: ModelEvaluation, months: Floats) -> None:
     from matplotlib.transforms import blended_transform_factory, offset_copy
 
     figure = axes.get_figure(root=True)
@@ -125,6 +149,6 @@ def _at_risk(axes: Axes, found: ModelEvaluation, ticks: Floats) -> None:
         }
         axes.text(names, 0, group, ha="right", **style)
         curve = found.curves.get(group)
-        counts = curve.at_risk_at(ticks) if curve else np.zeros(len(ticks), int)
-        for at, count in zip(ticks, counts, strict=True):
+        counts = curve.at_risk_at(months) if curve else np.zeros(len(months), int)
+        for at, count in zip(months, counts, strict=True):
             axes.text(at, 0, f"{count}", ha="center", **style)

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from prognode.adapters.drawing import ACCENT, FAINT, INK
+from prognode.statistics.outcome import Floats
 from training.models import ModelName
 from training.report.sheet import PX_PER_LETTER, SMALL, WIDTH_PX, Sheet, wrapped
 
@@ -63,6 +66,10 @@ class Heading:
 
     words: str
     below: tuple[str, ...] = ()
+
+    def padded(self, lines: int) -> tuple[str, ...]:
+        """Its lines, and empty ones to so many, so that the names of all panels are level."""
+        return (*self.below, *[""] * (lines - len(self.below)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +173,10 @@ def step_months(longest: float, most: int = 9) -> int:
     """Months between ticks of a time axis: 12, or as many as keep the ticks few; 3 or 6 for short follow-up."""
     steps: Sequence[int] = (1, 3, 6, 12, 24, 36, 60, 120, 240)
     return next((step for step in steps if longest / step <= most), steps[-1])
+
+
+def ticks(x: Floats, low: Floats | float, high: Floats | float) -> tuple[Floats, Floats]:
+    """(3n,) places and heights of upright strokes as one broken line, which takes a fraction of the room of n lines."""
+    nothing = np.full(len(x), np.nan)
+    heights = np.column_stack((np.broadcast_to(low, len(x)), np.broadcast_to(high, len(x)), nothing))
+    return np.repeat(x, 3), heights.ravel()

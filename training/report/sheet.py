@@ -17,7 +17,7 @@ WIDTH_PX = 1040
 PX_PER_INCH = 96
 PX_PER_LETTER = 0.76
 """Width of a letter of DejaVu Sans per point of its size in most texts, with some to spare: 96/72 times 0.57."""
-TITLE, TEXT, SMALL = 10.0, 9.0, 8.5
+LARGE, TEXT, SMALL = 10.0, 9.0, 8.5
 """Sizes of type in points."""
 
 
@@ -94,8 +94,10 @@ def title(axes: Axes, words: str, below: Sequence[str] = (), lift: float = 0.0) 
         "xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom", "annotation_clip": False,
     }  # fmt: skip
     top = lift + 5 + 11.5 * len(below)
-    axes.annotate(words, (0, 1), (0, top), size=TITLE, weight="bold", color=INK, **style)
+    axes.annotate(words, (0, 1), (0, top), size=LARGE, weight="bold", color=INK, **style)
     for place, line in enumerate(reversed(below)):
+        if not line:
+            continue
         axes.annotate(line, (0, 1), (0, lift + 4 + 11.5 * place), size=SMALL, color=FAINT, **style)
 
 
@@ -122,6 +124,7 @@ def say(axes: Axes, why: str) -> None:
 
 def size_px(axes: Axes) -> tuple[float, float]:
     """(width, height) of a panel."""
-    figure, box = axes.figure, axes.get_position()
+    figure, box = axes.get_figure(root=True), axes.get_position()
+    assert figure is not None
     width, height = figure.get_size_inches() * PX_PER_INCH
     return box.width * width, box.height * height

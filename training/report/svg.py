@@ -61,7 +61,8 @@ def worded_figure(study: Study, key: str, title: str, why: str) -> ReportFigure:
 def draw(key: str, title: str, size: tuple[float, float], paint: Paint, mark: str = "") -> str:
     """The SVG document of what ``paint`` draws on a sheet of (width, height) CSS pixels.
 
-    ``key`` begins every id, so that drawings can share a page; ``title`` is read aloud; ``mark`` stands small in the
+    Every id begins with ``key`` up to its second underscore (``figure_4_kaplan_meier``: ``f4-1``), so that drawings can
+    share a page; ``title`` is read aloud; ``mark`` stands small in the
     lower right corner.
     """
     from matplotlib import rc_context
@@ -83,13 +84,14 @@ def _cleaned(document: str, key: str, title: str, size: tuple[float, float]) -> 
     ET.register_namespace("", SVG)
     ET.register_namespace("xlink", XLINK)
     root = ET.fromstring(document)  # noqa: S314  # matplotlib wrote it
+    short = f"f{key.removeprefix('figure_').partition('_')[0]}"
     _drop_styles(root)
-    _rename(root, key)
+    _rename(root, short)
     for element in root.iter():
         _tidy(element)
     _lift_styles(root)
     _flatten(root)
-    _entitle(root, key, title, size)
+    _entitle(root, short, title, size)
     return ET.tostring(root, encoding="unicode") + "\n"
 
 
@@ -100,14 +102,14 @@ def _drop_styles(root: ET.Element) -> None:
             parent.remove(child)
 
 
-def _rename(root: ET.Element, key: str) -> None:
-    """Ids that are referred to become key and number, in the order of the document; others go."""
+def _rename(root: ET.Element, short: str) -> None:
+    """Ids that are referred to become prefix and number, in the order of the document; others go."""
     wanted = set(_references(root))
     names: dict[str, str] = {}
     for element in root.iter():
         name = element.attrib.pop("id", "")
         if name in wanted:
-            names[name] = f"{key}-{len(names) + 1}"
+            names[name] = f"{short}-{len(names) + 1}"
             element.set("id", names[name])
     for element in root.iter():
         for attribute, value in element.attrib.items():
@@ -171,17 +173,17 @@ def _flatten(parent: ET.Element) -> None:
                 parent.insert(place + offset, grandchild)
 
 
-def _entitle(root: ET.Element, key: str, title: str, size: tuple[float, float]) -> None:
+def _entitle(root: ET.Element, short: str, title: str, size: tuple[float, float]) -> None:
     width, height = size
     root.attrib |= {
         "width": f"{width:g}",
         "height": f"{height:g}",
         "role": "img",
-        "aria-labelledby": f"{key}-title",
+        "aria-labelledby": f"{short}-title",
         "font-family": FONTS,
         "stroke-linejoin": "round",
         "stroke-linecap": "butt",
     }
-    words = ET.Element(f"{{{SVG}}}title", {"id": f"{key}-title"})
+    words = ET.Element(f"{{{SVG}}}title", {"id": f"{short}-title"})
     words.text, words.tail = title, "\n"
     root.insert(0, words)

@@ -5,8 +5,9 @@ A reader who adds up points on the printed nomogram must come to what the node s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from prognode.adapters.drawing import FAINT, INK
@@ -46,6 +47,8 @@ class AxesLook:
     between_labels: float = 4.5
     letter: float = 0.0
     """Width of a letter; 0 where ``between_labels`` holds for any label."""
+    strides: tuple[int, ...] = ()
+    """Of evenly spaced ticks every so many may be labelled; none: as many as there is room for."""
 
 
 PAGE = AxesLook()
@@ -109,19 +112,34 @@ def draw_axes(axes: Axes, rows: Sequence[NomogramAxis], look: AxesLook = PAGE) -
     for y, row in enumerate(rows):
         weight = "bold" if row.label == TOTAL else None
         axes.text(LABELS_AT, y, row.label, size=look.label_size, va="center", weight=weight)
-        for x, text in _spaced(row.ticks, look):
+        for x, text in _labelled(row.ticks, look):
             axes.text(x, y + 0.2, text, size=look.tick_size, color=FAINT, ha="center", va="top")
     _draw_lines(axes, rows)
 
 
-def _spaced(ticks: Sequence[tuple[float, str]], look: AxesLook) -> Iterator[tuple[float, str]]:
-    """Ticks whose labels do not run into each other, from the left."""
-    last, letters = float("-inf"), 0
-    for x, text in sorted(ticks):
-        room = look.between_labels + look.letter * (letters + len(text)) / 2
-        if x - last >= room:
-            yield x, text
-            last, letters = x, len(text)
+def _labelled(ticks: Sequence[tuple[float, str]], look: AxesLook) -> Sequence[tuple[float, str]]:
+    """Ticks whose labels do not run into each other."""
+    ascending = sorted(ticks)
+    if _are_even(ascending):
+        for stride in look.strides:
+            if len(_fitting(ascending[::stride], look)) == len(ascending[::stride]):
+                return ascending[::stride]
+    return _fitting(ascending, look)
+
+
+def _are_even(ticks: Sequence[tuple[float, str]]) -> bool:
+    steps = [after[0] - before[0] for before, after in pairwise(ticks)]
+    return bool(steps) and max(steps) - min(steps) < 1e-6 * max(steps)
+
+
+def _fitting(ticks: Sequence[tuple[float, str]], look: AxesLook) -> list[tuple[float, str]]:
+    """As many as there is room for, from the left."""
+    kept: list[tuple[float, str]] = []
+    for x, text in ticks:
+        letters = len(kept[-1][1]) + len(text) if kept else 0
+        if not kept or x - kept[-1][0] >= look.between_labels + look.letter * letters / 2:
+            kept.append((x, text))
+    return kept
 
 
 def _draw_lines(axes: Axes, rows: Sequence[NomogramAxis]) -> None:
