@@ -1,5 +1,6 @@
 # Prognode on a machine with python3 (3.11 or newer) and make:
 #   make demo     the main job, end to end, on synthetic data        make test     everything that CI checks
+#   make lab      the laboratory's whole study on a synthetic cohort
 #   make lint     style, types, import rules                         make bench    measured times beside their floors
 #   make lock     choose the newest allowed dependencies             make clean    back to a fresh checkout
 PYTHON ?= python3
@@ -7,10 +8,17 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SHELL  := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: demo test lint lock bench clean components
+.PHONY: demo lab test lint lock bench clean components
 
 demo: $(VENV)/runtime.stamp
 	@$(BIN)/prognode demo --out out/demo
+
+# the study that the demonstration recipe comes from: training/demonstration_recipe.json is its recipe.json
+lab: $(VENV)/runtime.stamp
+	@$(BIN)/prognode weights random --out out/lab/resnet50-random.onnx
+	@$(BIN)/prognode synth cohort --out out/lab/cohort
+	@$(BIN)/prognode train out/lab/cohort/cohort.csv --out out/lab/study \
+		--extractor out/lab/resnet50-random.onnx --name prognode-demonstration --version 2
 
 test: components $(VENV)/dev.stamp lint
 	@echo "== tests"

@@ -105,3 +105,43 @@ def test_readme_names_commands_that_exist():
         assert first in commands
         group = getattr(commands[first], "commands", None)
         assert group is None or second in group, f"prognode {first} {second}"
+
+
+def test_laboratory_page_lists_every_column_and_code_of_a_cohort_table():
+    """A researcher finds each column name and each code that the table may hold."""
+    from training.cohort import COHORTS, COLUMNS
+    from training.covariates import COVARIATES, Factor
+
+    text = (ROOT / "docs" / "laboratory.md").read_text(encoding="utf-8")
+    codes = [level for one in COVARIATES if isinstance(one, Factor) for level in one.levels]
+    assert [word for word in (*COLUMNS, *COHORTS, *codes) if f"`{word}`" not in text] == []
+
+
+def test_commands_page_names_every_command():
+    """No command is left out, and none is named that is not there."""
+    from typer.main import get_command
+
+    from apps.cli.main import app
+
+    there = {
+        f"{name} {sub}".strip()
+        for name, command in get_command(app).commands.items()
+        for sub in getattr(command, "commands", None) or [""]
+    }
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `prognode ([a-z-]+(?: [a-z-]+)?)", text, re.MULTILINE)
+    assert set(named) == there
+
+
+def test_options_in_the_laboratory_page_exist():
+    """Every ``--option`` of the page is an option of train or validate."""
+    from typer.main import get_command
+
+    from apps.cli.main import app
+
+    commands = get_command(app).commands
+    known = {
+        option for name in ("train", "validate", "up") for one in commands[name].params for option in one.opts
+    }
+    text = (ROOT / "docs" / "laboratory.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"--[a-z][a-z-]+", text)) <= known

@@ -51,7 +51,8 @@ def schoenfeld_figure(study: Study) -> ReportFigure:
         "covariate with several columns the residual is that of its contribution to the linear predictor, whose "
         f"estimate is 1. Covariates with p of {study.settings.schoenfeld_alpha:g} or less are not eligible for the model."
     )
-    return report_figure(study, KEY, TITLE, caption, grid.size, paint)
+    words = f"{TITLE} (GLOBAL {p_equals(found.overall.p)})"
+    return report_figure(study, KEY, words, caption, grid.size, paint)
 
 
 def _hazards(study: Study) -> ProportionalHazards | NotKnown:
