@@ -1,0 +1,160 @@
+"""A patient's crops from folders and contour files: one result whatever the file, and a reason where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from apps.cohort_images import CohortImages
+from prognode.errors import InvalidInput, Reason
+from training.cohort import Contour, Images
+from training.synthetic_cohort_files import write_label_image
+from training.synthetic_dicom import file_bytes
+from training.synthetic_study import (
+    StudySpec,
+    generate_study,
+    phase_tumour,
+    series_grid,
+    without_slices,
+)
+
+SPEC = StudySpec(
+    seed=11,
+    slices=30,
+    rows=128,
+    columns=128,
+    row_spacing_mm=2.8,
+    column_spacing_mm=2.8,
+    slice_spacing_mm=5.0,
+    further_rois=("Liver",),
+)
+
+
+def write(spec: StudySpec, folder: Path, study=None) -> dict[str, Path]:
+    """A folder for each phase, each contour object, and both as label images."""
+    study = study or generate_study(spec)
+    paths = {}
+    for phase, contour in zip(("arterial", "venous"), study.contours, strict=True):
+        (folder / phase).mkdir(parents=True)
+        for number, image in enumerate(study.images(phase)):
+            (folder / phase / f"{number}.dcm").write_bytes(file_bytes(image))
+        paths[phase] = folder / phase
+        paths[f"{phase}_contour"] = folder / f"{phase}.dcm"
+        paths[f"{phase}_contour"].write_bytes(file_bytes(contour))
+        paths[f"{phase}_nifti"] = folder / f"{phase}.nii.gz"
+        write_label_image(phase_tumour(spec, phase), series_grid(spec), paths[f"{phase}_nifti"])
+    return paths
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The arterial contour as RTSTRUCT, the venous one as SEG, each with a second ROI in the liver."""
+    return write(SPEC, tmp_path_factory.mktemp("patient"))
+
+
+def images(files, first: Contour, other: Contour, **folders: Path) -> Images:
+    """What a row of the table names."""
+    return Images(
+        folders={"arterial": files["arterial"], "venous": files["venous"], **folders},
+        contours={"arterial": first, "venous": other},
+    )
+
+
+def of_dicom(files) -> Images:
+    """Both DICOM contours."""
+    return images(files, Contour(files["arterial_contour"]), Contour(files["venous_contour"]))
+
+
+def reason(named: Images) -> Reason:
+    """Why the patient cannot be evaluated."""
+    with pytest.raises(InvalidInput) as raised:
+        CohortImages().read(named, second=False)
+    return raised.value.reason
+
+
+def test_rtstruct_seg_and_nifti_of_one_tumour_give_one_crop(files):
+    """The window lies on the same millimetres, so the Hounsfield units are the same to the last bit."""
+    dicom = CohortImages().read(of_dicom(files), second=False)
+    nifti = images(files, Contour(files["arterial_nifti"]), Contour(files["venous_nifti"]))
+    labels = CohortImages().read(nifti, second=False)
+    assert dicom.crops_hu.shape == (2, 3, 224, 224)
+    # the voxels' box may be a millimetre off the outline's box, never more
+    shifts = [np.roll(labels.crops_hu[0], (dy, dx), (1, 2)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    inner = (slice(None), slice(2, -2), slice(2, -2))
+    assert min(np.abs(shift - dicom.crops_hu[0])[inner].max() for shift in shifts) < 1e-3
+    assert (labels.crops_hu[1] == dicom.crops_hu[1]).all()
+    assert labels.longest_diameter_mm == pytest.approx(dicom.longest_diameter_mm, abs=4.0)
+
+
+def test_the_tumour_is_found_by_name_among_several_rois(files):
+    """The liver is no tumour; a number in the table overrules the name."""
+    by_name = CohortImages().read(of_dicom(files), second=False)
+    named = images(files, Contour(files["arterial_contour"], 1), Contour(files["venous_contour"], 1))
+    assert (CohortImages().read(named, second=False).crops_hu == by_name.crops_hu).all()
+    liver = images(files, Contour(files["arterial_contour"], 2), Contour(files["venous_contour"], 2))
+    assert (CohortImages().read(liver, second=False).crops_hu != by_name.crops_hu).any()
+
+
+def test_two_tumours_in_one_object_must_be_told_apart(tmp_path):
+    """The candidates are named as they are written in the table."""
+    files = write(replace(SPEC, further_rois=("tumour, second",)), tmp_path)
+    with pytest.raises(InvalidInput) as raised:
+        CohortImages().read(of_dicom(files), second=False)
+    assert raised.value.reason is Reason.ROI_SEVERAL
+    assert any("arterial.dcm#2" in candidate for candidate in raised.value.candidates)
+
+
+def test_a_number_that_is_not_there_is_named(files):
+    """``file#9`` where the file has two."""
+    wrong = images(files, Contour(files["arterial_contour"], 9), Contour(files["venous_contour"]))
+    assert reason(wrong) is Reason.ROI_NONE
+
+
+def test_contours_of_other_images_are_refused(files):
+    """The folders of the phases are swapped: the contours name images that are not there."""
+    swapped = images(
+        files,
+        Contour(files["arterial_contour"]),
+        Contour(files["venous_contour"]),
+        arterial=files["venous"],
+        venous=files["arterial"],
+    )
+    assert reason(swapped) in {Reason.SLICES_MISSING, Reason.OUTSIDE_IMAGES}
+
+
+def test_a_label_image_beside_the_images_is_refused(files, tmp_path):
+    """A NIfTI file of another patient's place."""
+    away = replace(phase_tumour(SPEC, "arterial"), centre_mm=(0.0, 0.0, 400.0))
+    grid = series_grid(SPEC)
+    shifted = replace(grid, origin_mm=grid.origin_mm + np.array([0.0, 0.0, 400.0]))
+    write_label_image(away, shifted, tmp_path / "away.nii.gz")
+    named = images(files, Contour(tmp_path / "away.nii.gz"), Contour(files["venous_contour"]))
+    assert reason(named) is Reason.OUTSIDE_IMAGES
+
+
+def test_missing_slices_are_refused(tmp_path):
+    """A series with a hole where the crop needs it."""
+    study = without_slices(generate_study(SPEC), "arterial", {16, 17})
+    assert reason(of_dicom(write(SPEC, tmp_path, study))) is Reason.SLICES_MISSING
+
+
+def test_a_folder_without_dicom_and_a_contour_that_is_none(files, tmp_path):
+    """Neither is a crash."""
+    (tmp_path / "notes.txt").write_text("no image")
+    empty = images(
+        files, Contour(files["arterial_contour"]), Contour(files["venous_contour"]), arterial=tmp_path
+    )
+    assert reason(empty) is Reason.SLICES_MISSING
+    text = images(files, Contour(tmp_path / "notes.txt"), Contour(files["venous_contour"]))
+    assert reason(text) is Reason.ROI_UNREADABLE
+
+
+def test_the_files_of_a_reading_are_its_images_and_its_contours(files):
+    """What the cache's key is made of: every image of both phases and the contour files, each once."""
+    named = of_dicom(files)
+    found = CohortImages().files(named, second=False)
+    assert len(found) == len(set(found)) == 62
+    assert {files["arterial_contour"], files["venous_contour"]} <= set(found)
