@@ -6,7 +6,7 @@ Where it names folder and contour of each phase, the table has decided that, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from prognode.adapters.nifti_contours import is_label_image, read_label_image
 from prognode.domain.need_set import NeedSet
 from prognode.domain.phase_crop import PhaseCrop, cut_phase
 from prognode.domain.prognosis import Phase
-from prognode.domain.readiness import Choices, Rules, assess
+from prognode.domain.readiness import Choices, Rules, SeriesView, assess
 from prognode.domain.roi import Roi, longest_diameter_mm
 from prognode.errors import InvalidInput, Reason
 from prognode.runtime.studies import series_views
@@ -47,7 +47,8 @@ class CohortImages:
         """Cut both phases. Raises InvalidInput where the node would refuse, or the contour cannot be told."""
         contours = images.second if second else images.contours
         if contours:
-            cuts = [self._cut_phase(phase, images, contours[phase]) for phase in PHASES]
+            pile = _pile_of(images, contours)
+            cuts = [self._cut_phase(phase, images, contours[phase], pile) for phase in PHASES]
         else:
             assert images.study is not None
             cuts = self._cut_study(images.study)
@@ -60,7 +61,7 @@ class CohortImages:
     # ------------------------------------------------------------ a whole study
 
     def _cut_study(self, folder: Path) -> list[PhaseCrop]:
-        pile = _pile(folder)
+        pile = _pile([folder])
         case = judge_studies(pile, self.config)[0]
         if case.conflict:
             raise case.conflict
@@ -74,35 +75,55 @@ class CohortImages:
 
     # ------------------------------------------------------------ a phase by itself
 
-    def _cut_phase(self, phase: Phase, images: Images, contour: Contour) -> PhaseCrop:
+    def _cut_phase(self, phase: Phase, images: Images, contour: Contour, pile: Pile) -> PhaseCrop:
+        """Cut one phase; the pile holds both, so that a contour drawn on the other phase is seen to be."""
         folder = images.folders.get(phase) or images.study
         assert folder is not None
+        series = series_views(pile.instances)
+        own = [view for view in series if view.planes and _lies_in(view, folder, pile)]
+        if not own:
+            raise InvalidInput(Reason.SLICES_MISSING, f"there is no DICOM image in {folder.name}")
         label_image = is_label_image(contour.path)
-        pile = _pile(folder) if label_image else _pile(folder, contour.path)
         rois = list(read_label_image(contour.path) if label_image else _of_file(pile, contour.path))
         roi = _chosen(rois, contour, rules_of(self.config.assembly) if self.config else Rules())
+        views = own if label_image else series
         choice = Choices(rois={phase: f"{roi.object_uid}#{roi.number}"})
-        found = assess(
-            series_views(pile.instances), [roi], NAMELESS, choice, quiet=True, fetch_exhausted=True
-        )
+        found = assess(views, [roi], NAMELESS, choice, quiet=True, fetch_exhausted=True)
         if found.reason:
             raise InvalidInput(found.reason, found.detail, found.candidates)
         if not found.needs:
             detail = f"the {phase} contour names images that are not in its folder"
             raise InvalidInput(Reason.SLICES_MISSING, detail)
-        return _cut(found.needs[0], roi, pile)
+        need = found.needs[0]
+        if need.series_instance_uid not in {view.series_instance_uid for view in own}:
+            detail = (
+                f"the {phase} contour was drawn on images outside the {phase} folder: are the phases swapped?"
+            )
+            raise InvalidInput(Reason.ROI_SOURCE, detail)
+        return _cut(need, roi, pile)
+
+
+def _lies_in(view: SeriesView, folder: Path, pile: Pile) -> bool:
+    """Whether a series' images are below the folder."""
+    return all(pile.paths[plane.sop_instance_uid].is_relative_to(folder) for plane in view.planes)
+
+
+def _pile_of(images: Images, contours: Mapping[Phase, Contour]) -> Pile:
+    """Both phases' images and both contour objects."""
+    folders = dict.fromkeys([*images.folders.values(), *([images.study] if images.study else [])])
+    objects = [contour.path for contour in contours.values() if not is_label_image(contour.path)]
+    return _pile([*folders, *objects])
 
 
 def _below(place: Path) -> list[Path]:
     return [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
 
 
-def _pile(folder: Path, contour: Path | None = None) -> Pile:
-    paths = [path for path in _below(folder) if not is_label_image(path)]
-    pile = read_pile(list(dict.fromkeys([*paths, *([contour] if contour else [])])))
+def _pile(places: Sequence[Path]) -> Pile:
+    paths = [path for place in places for path in _below(place) if not is_label_image(path)]
+    pile = read_pile(list(dict.fromkeys(paths)))
     if not pile.instances:
-        why = f"; first: {pile.problems[0]}" if pile.problems else ""
-        raise InvalidInput(Reason.SLICES_MISSING, f"no file of {folder.name} is a DICOM image{why}")
+        raise InvalidInput(Reason.SLICES_MISSING, f"there is no DICOM object in {places[0].name}")
     return pile
 
 
