@@ -18,11 +18,11 @@ from training.study import Study
 Shown = ReportTable | ReportFigure
 
 SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("patients", "Patients", ("flow", "figure_1", "table_1")),
+    ("patients", "Patients", ("flow", "left_out", "figure_1", "table_1")),
     ("drift", "Against the training cohort", ("drift",)),
     ("clinical", "Clinical covariates", ("table_2", "schoenfeld", "figure_s1", "backward")),
     ("signatures", "Imaging signatures", ("icc", "figure_icc", "lasso", "figure_lasso", "signature")),
-    ("models", "Models", ("models", "figure_3")),
+    ("models", "Models", ("model", "figure_3")),
     (
         "performance",
         "Discrimination and risk groups",
