@@ -221,9 +221,9 @@ ITEMS: tuple[_Asked, ...] = (
     _Asked("12c", "Type of model, all steps of building, internal validation", _building, ""),
     _Asked("12d", "Differences between clusters (hospitals)", _differences, "expected heterogeneity"),
     _Asked("12e", "Measures of performance, and how models were compared", _measures, ""),
-    _Asked("12f", "Updating after evaluation", lambda _: "None.", ""),
+    _Asked("12f", "Updating after evaluation", lambda _: "Nothing was updated.", ""),
     _Asked("12g", "How predictions were made in evaluation (code, formula)", _software, ""),
-    _Asked("13", "Class imbalance methods", lambda _: "None: survival models need none.", ""),
+    _Asked("13", "Class imbalance methods", lambda _: "Not used: a Cox model needs none.", ""),
     _Asked("14", "Fairness: what was done", None, "groups of interest and results in them"),
     _Asked("15", "Output of the model, and thresholds", _output, "why such risk groups"),
     _Asked(
@@ -246,7 +246,7 @@ ITEMS: tuple[_Asked, ...] = (
     _Asked(
         "23b", "Heterogeneity of performance between clusters", _performance, "between centres, if several"
     ),
-    _Asked("24", "Results of updating", lambda _: "None.", ""),
+    _Asked("24", "Results of updating", lambda _: "Nothing was updated.", ""),
     _Asked("25", "Interpretation, with fairness and earlier studies", None, "interpretation"),
     _Asked("26", "Limitations", None, "limitations, beyond those the report states"),
     _Asked("27a", "How poor or missing input is handled in use", _input_quality, ""),
