@@ -6,7 +6,6 @@ because they fit these patients.
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from prognode.statistics.optimism import Judged, Optimism, cox_optimism, draws, 
 from prognode.statistics.outcome import Bools, Floats, Index
 from training.clinical import analyse_clinical
 from training.cohort import PHASES
-from training.estimates import NotKnown, estimated, no_silent_warnings
+from training.estimates import NotKnown, estimated
 from training.models import ModelFit, ModelName, Values, matrix, term_values
 from training.sample import Sample
 from training.settings import Settings
@@ -109,15 +108,16 @@ def _repetitions(trained: Trained, workers: int, on_done: Callable[[], object]) 
 
 def _repeat(original: Sample, settings: Settings, drawn: Index) -> _Repetition:
     """Train on a draw and judge on the original patients; a model that does not come about is left out."""
-    with no_silent_warnings():
-        signatures = _signatures(original.of(drawn), settings, _folds(original, drawn, settings))
-        clinical = analyse_clinical(original.of(drawn), settings).chosen
-        values = term_values(original, signatures)
-        judged: dict[ModelName, Judged] = {}
-        for name, terms in model_terms(clinical, tuple(signatures)).items():
-            if _comes_about(name, terms, signatures):
-                with contextlib.suppress(NotEstimable):
-                    judged[name] = _judged(terms, values, original, drawn)
+    signatures = _signatures(original.of(drawn), settings, _folds(original, drawn, settings))
+    chosen = estimated(lambda: analyse_clinical(original.of(drawn), settings).chosen)
+    clinical = () if isinstance(chosen, NotKnown) else chosen
+    values = term_values(original, signatures)
+    judged: dict[ModelName, Judged] = {}
+    for name, terms in model_terms(clinical, tuple(signatures)).items():
+        if _comes_about(name, terms, signatures):
+            one = estimated(lambda terms=terms: _judged(terms, values, original, drawn))  # type: ignore[misc]
+            if not isinstance(one, NotKnown):
+                judged[name] = one
     return _Repetition(judged, {phase: signature.indices for phase, signature in signatures.items()})
 
 
@@ -136,10 +136,13 @@ def _signatures(sample: Sample, settings: Settings, folds: Folds | None) -> dict
         return found
     for phase in PHASES:
         candidates = candidate_features(sample, phase, reproducibility(sample, phase, settings))
-        with contextlib.suppress(NotEstimable):
-            _, signature = build_signature(sample, phase, candidates, settings, folds, quick=True)
-            if signature:
-                found[phase] = signature
+        built = estimated(
+            lambda phase=phase, candidates=candidates: build_signature(  # type: ignore[misc]
+                sample, phase, candidates, settings, folds, quick=True
+            )
+        )
+        if not isinstance(built, NotKnown) and built[1] is not None:
+            found[phase] = built[1]
     return found
 
 

@@ -96,7 +96,8 @@ def _alone(sample: Sample, name: str) -> Univariable:
         return Univariable(numeric_term(name, known.outcome.time), None, str(fault))
     if not known.outcome.events:
         return Univariable(term, None, "nobody died among the patients who have it")
-    return univariable([term], known.outcome)[0]
+    fitted = estimated(lambda: univariable([term], known.outcome)[0])
+    return Univariable(term, None, fitted.why) if isinstance(fitted, NotKnown) else fitted
 
 
 def _terms(complete: Sample, names: Sequence[str]) -> tuple[list[ModelTerm], list[str]]:

@@ -15,7 +15,7 @@ from prognode.domain.prognosis import Phase
 from prognode.domain.signature import Signature
 from prognode.statistics.outcome import Floats
 from training.cohort import PHASES
-from training.covariates import Factor, Number, covariate
+from training.covariates import COVARIATES, Factor, Number, covariate
 from training.models import PHASE_OF, SIGNATURE_LABELS, Values
 from training.sample import Sample, known_covariates
 
@@ -82,21 +82,21 @@ def _counts(sample: Sample, factor: Factor) -> dict[str, int]:
 
 def drift(reference: Mapping[str, Any], sample: Sample, values: Values) -> tuple[Drift, ...]:
     """Every variable of a reference that the sample has: covariates, signatures, then features by phase."""
-    found = [
-        _number("covariate", covariate(name).label, summary, sample.numeric(name))
-        for name, summary in reference["numbers"].items()
-        if name in sample.covariates
-    ]
-    for name, counts in reference["levels"].items():
-        if name in sample.covariates:
-            found += _levels(name, counts, sample)
+    found: list[Drift] = []
+    for one in COVARIATES:
+        if one.name in reference["numbers"] and one.name in sample.covariates:
+            found.append(
+                _number("covariate", one.label, reference["numbers"][one.name], sample.numeric(one.name))
+            )
+        if one.name in reference["levels"] and one.name in sample.covariates:
+            found += _levels(one.name, reference["levels"][one.name], sample)
     found += [
         _number("signature", SIGNATURE_LABELS[name], reference["numbers"][name], values[name])
         for name in PHASE_OF
         if name in values and name in reference["numbers"]
     ]
     for phase in PHASES:
-        for number, summary in reference["features"][phase].items():
+        for number, summary in sorted(reference["features"][phase].items(), key=lambda item: int(item[0])):
             column = sample.features[phase][:, int(number)]
             found.append(_number(f"feature, {phase}", f"f{int(number):04d}", summary, column))
     return tuple(found)
@@ -119,7 +119,8 @@ def _levels(name: str, counts: Mapping[str, int], sample: Sample) -> list[Drift]
     here = _counts(sample, factor)
     total, total_here = sum(counts.values()), sum(here.values())
     found = []
-    for level, count in counts.items():
+    for level in factor.levels:
+        count = counts[level]
         shares = (count / total if total else np.nan, here[level] / total_here if total_here else np.nan)
         difference = float(2 * np.arcsin(np.sqrt(shares[1])) - 2 * np.arcsin(np.sqrt(shares[0])))
         known = difference if np.isfinite(difference) else None

@@ -106,6 +106,8 @@ def _fit(
     if name != "clinical" and missing:
         return NotKnown(f"there is no {' and no '.join(missing)} signature")
     if name != "signatures" and not any(term not in PHASE_OF for term in terms):
-        return NotKnown("no clinical covariate was chosen")
+        return NotKnown(
+            "no clinical covariate was chosen; name them with --clinical-terms to use them all the same"
+        )
     chosen = {term: values[term][complete] for term in terms}
     return estimated(lambda: fit_model(name, terms, chosen, sample.outcome.of(complete), settings))
