@@ -69,6 +69,7 @@ def train(
         ),
     ] = "",
     cutoff: Annotated[str, typer.Option(help="max-log-rank, median or youden.")] = "max-log-rank",
+    cutoff_months: Annotated[int, typer.Option(min=1, help="At which Youden's index is taken.")] = 36,
     bootstrap: Annotated[int, typer.Option(min=0, help="Repetitions for the optimism; 0: none.")] = 200,
     training_fraction: Annotated[float, typer.Option(help="Of the development hospital's patients.")] = 0.7,
     development_hospital: Annotated[
@@ -93,6 +94,7 @@ def train(
         folds=folds,
         clinical_terms=tuple(part.strip() for part in clinical_terms.split(",") if part.strip()) or None,
         cutoff=cutoff,
+        cutoff_months=cutoff_months,
         bootstrap=bootstrap,
         training_fraction=training_fraction,
         development_hospital=development_hospital,
