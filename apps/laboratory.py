@@ -16,7 +16,6 @@ from prognode.domain.recipe import Recipe
 from prognode.domain.verification import verify
 from prognode.errors import BadRequest
 from training.cohort import PHASES, Cohort, CohortName, Patient, read_cohort
-from training.estimates import no_silent_warnings
 from training.export import recipe_document, why_no_recipe
 from training.extraction import FeatureCache, Readings, count_readings, extract
 from training.feature_tables import read_features, write_features
@@ -103,8 +102,7 @@ def train_recipe(job: Job, settings: Settings, progress: Progress) -> Finished:
         assert extractor is not None
         document = recipe_document(study, extractor)
         write_recipe(document, job.out / "recipe.json")
-    with no_silent_warnings():
-        write_report(study, job.out, document, why_not, on_step=progress.step)
+    write_report(study, job.out, document, why_not, on_step=progress.step)
     return Finished(study, job.out / "recipe.json" if document else None, why_not)
 
 
@@ -122,8 +120,7 @@ def validate_recipe(job: Job, recipe_path: Path, settings: Settings, progress: P
         provenance = replace(provenance, synthetic=True)
     progress.step("evaluation")
     study = validate_study(recipe, inputs.sample, inputs.cohorts, provenance, settings)
-    with no_silent_warnings():
-        write_report(study, job.out, more_tables=drift_table(recipe, study), on_step=progress.step)
+    write_report(study, job.out, more_tables=drift_table(recipe, study), on_step=progress.step)
     return study
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
 from prognode.errors import NotEstimable
 
 T = TypeVar("T")
@@ -22,9 +24,13 @@ class NotKnown:
 
 @contextmanager
 def no_silent_warnings() -> Iterator[None]:
-    """Whatever a fit warns of is an error: a number that came with a warning is not one to report."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    """Whatever a fit warns of is an error: a number that came with a warning is not one to report.
+
+    Arithmetic warns even where another library has silenced it for the whole process.
+    """
+    with warnings.catch_warnings(), np.errstate(divide="warn", over="warn", invalid="warn"):
+        for category in (RuntimeWarning, UserWarning):  # not what libraries say about their own future
+            warnings.simplefilter("error", category)
         yield
 
 
