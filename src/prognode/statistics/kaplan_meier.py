@@ -196,20 +196,24 @@ def nested_at_risk(outcome: Outcome, starts: NDArray[np.intp], times: Floats) ->
 
     Of patients sorted by a score, these are the groups above k cutoffs.
     """
-    return _from(outcome.time[:, None] >= times, starts)
+    return _between(outcome.time[:, None] >= times, starts, np.full_like(starts, len(outcome)))
 
 
-def nested_survival(outcome: Outcome, starts: NDArray[np.intp], time: float) -> Floats:
+def nested_survival(
+    outcome: Outcome, starts: NDArray[np.intp], time: float, stops: NDArray[np.intp] | None = None
+) -> Floats:
     """(k,) S(time) of k groups, each by its own Kaplan-Meier estimate: the patients from place ``starts[i]`` on.
 
-    For curves over all cutoffs of a score. A group whose follow-up ends earlier carries its last value; a group of
-    nobody (``starts[i]`` is n) has 1. Raises NotEstimable where nobody is there at all.
+    ``stops`` ends each group before that place, for neighbourhoods instead of all above a cutoff. A group whose
+    follow-up ends earlier carries its last value; a group of nobody (``starts[i]`` is n) has 1. Raises NotEstimable
+    where nobody is there at all.
     """
+    stops = np.full_like(starts, len(outcome)) if stops is None else stops
     curve, survival = kaplan_meier(outcome), np.ones(len(starts))
     for place in death_places(curve, time):
         times = curve.times[place]
-        at_risk = nested_at_risk(outcome, starts, times)
-        deaths = _from((outcome.time[:, None] == times) & outcome.event[:, None], starts)
+        at_risk = _between(outcome.time[:, None] >= times, starts, stops)
+        deaths = _between((outcome.time[:, None] == times) & outcome.event[:, None], starts, stops)
         survival *= (1 - deaths / np.maximum(at_risk, 1)).prod(axis=1)
     return survival
 
@@ -272,11 +276,11 @@ def expected_deaths(outcome: Outcome, member: NDArray[np.intp], groups: int) -> 
     return np.asarray(np.bincount(member, own, groups), np.float64)
 
 
-def _from(counted: NDArray[np.bool_], starts: NDArray[np.intp]) -> Integers:
-    """(k, b) how many rows are True from each start on."""
-    until = counted.cumsum(axis=0, dtype=np.int64)
-    before = np.where(starts[:, None] > 0, until[starts - 1], 0)
-    return np.asarray(until[-1] - before, np.int64)
+def _between(marked: NDArray[np.bool_], starts: NDArray[np.intp], stops: NDArray[np.intp]) -> Integers:
+    """(k, b) how many rows of an (n, b) table are marked from place ``starts[i]`` to before ``stops[i]``."""
+    until = np.zeros((len(marked) + 1, marked.shape[1]), np.int64)
+    np.cumsum(marked, axis=0, out=until[1:])
+    return until[stops] - until[starts]
 
 
 def _require_deaths(outcome: Outcome) -> None:

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from prognode.errors import NotEstimable
 from prognode.statistics.censoring import death_weights
-from prognode.statistics.kaplan_meier import death_places, kaplan_meier, nested_survival
-from prognode.statistics.outcome import Bools, Floats, Outcome
+from prognode.statistics.kaplan_meier import kaplan_meier, nested_survival
+from prognode.statistics.outcome import Floats, Outcome
 
 Places = NDArray[np.intp]
 AtHorizon = Literal["cases", "left out"]
@@ -163,26 +163,8 @@ def _neighbours_survival(
     farthest = ascending[np.minimum(first + reach, len(ascending) - 1)] - ascending[first]
     near = distance <= farthest[:, None]
     start = near.argmax(axis=1)
-    survival = _window_survival(outcome, start, start + near.sum(axis=1), time)
+    survival = nested_survival(outcome, start, time, start + near.sum(axis=1))
     return np.repeat(survival, last - first)
-
-
-def _window_survival(outcome: Outcome, start: Places, stop: Places, time: float) -> Floats:
-    """(k,) Kaplan-Meier estimates at ``time`` of the patients from place ``start`` to before ``stop``."""
-    curve, survival = kaplan_meier(outcome), np.ones(len(start))
-    for place in death_places(curve, time):
-        times = curve.times[place]
-        at_risk = _counted(outcome.time[:, None] >= times, start, stop)
-        deaths = _counted((outcome.time[:, None] == times) & outcome.event[:, None], start, stop)
-        survival *= (1 - deaths / np.maximum(at_risk, 1)).prod(axis=1)
-    return survival
-
-
-def _counted(marked: Bools, start: Places, stop: Places) -> NDArray[np.int64]:
-    """(k, b) how many rows from ``start`` to before ``stop`` are True."""
-    until = np.zeros((len(marked) + 1, marked.shape[1]), np.int64)
-    np.cumsum(marked, axis=0, out=until[1:])
-    return until[stop] - until[start]
 
 
 def _share_below(values: Floats, others: Floats) -> Floats:
