@@ -14,6 +14,7 @@ LOCKS = ("requirements.lock", "requirements-dev.lock")
 # Weak copyleft, judged one by one: name -> why it may be there.
 JUDGED = {
     "pathspec": "MPL-2.0; part of the build backend, unchanged, and not part of the product",
+    "certifi": "MPL-2.0; the public list of certificate authorities, unchanged, as the trace exporter's HTTP client asks",
 }
 # GPL, though a search for a codec or a survival library finds them first
 NEVER = {"pylibjpeg-libjpeg", "scikit-survival", "pingouin", "lifelib"}
