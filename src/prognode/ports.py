@@ -177,6 +177,8 @@ class Message:
     """How often it was taken before."""
     abandoned: int = 0
     """How often whoever had taken it died, or let the lease end, without a word."""
+    fault: str = ""
+    """Why it is no event at all (not JSON, no envelope): then ``event`` holds what could be read of it."""
 
 
 class Bus(Protocol):

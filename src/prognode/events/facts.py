@@ -7,7 +7,7 @@ Never pixels, never anything of the patient's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 CASE_READY = "case-ready"
@@ -39,6 +39,8 @@ class Event:
     key: str
     """Partition key: the case id."""
     payload: dict[str, Any]
+    traceparent: str = field(default="", compare=False)
+    """W3C trace context of the work that the fact came of; empty where nothing is traced."""
 
 
 def _fact(topic: str, case_id: str, **fields: Any) -> Event:
