@@ -42,6 +42,8 @@ components:
 	@tools/system_packages.sh install
 	@echo "== OHIF viewer"
 	@tools/fetch_ohif.sh
+	@echo "== Kafka broker"
+	@tools/fetch_kafka.sh
 
 $(BIN)/python:
 	@echo "== environment in $(VENV)"

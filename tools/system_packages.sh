@@ -39,11 +39,14 @@ install_missing() {
 report() {
     packages=$(missing_packages)
     ohif=''
+    kafka=''
     [ -e .cache/ohif/index.html ] || ohif=yes
-    [ -n "$packages$ohif" ] || return 0
+    [ -e .cache/kafka/VERSION ] || kafka=yes
+    [ -n "$packages$ohif$kafka" ] || return 0
     echo 'Left out of this run, for want of these components:'
     [ -z "$packages" ] || echo "  $packages  -> as root: apt-get install $packages"
     [ -z "$ohif" ] || echo "  the OHIF viewer  -> tools/fetch_ohif.sh (needs npm)"
+    [ -z "$kafka" ] || echo "  the Kafka broker  -> tools/fetch_kafka.sh (needs java and mvn)"
     [ "${CI:-}" != true ]
 }
 

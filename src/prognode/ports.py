@@ -199,7 +199,23 @@ class Bus(Protocol):
     def dead(self, group: str, message: Message, why: str) -> None:
         """Set aside with a reason that a person can see."""
 
-    def dead_letters(self) -> list[JSON]: ...
+    def dead_letters(self) -> list[JSON]:
+        """What was set aside, oldest first: id, group, topic, key, payload, deliveries, why."""
+
+    def replay_dead_letter(self, letter_id: str) -> bool:
+        """Have it handled again as if it were new; False if there is no such letter."""
+
+    def drop_dead_letter(self, letter_id: str) -> bool:
+        """Forget it; False if there is no such letter."""
+
+    def lag(self, group: str) -> dict[str, int]:
+        """Messages that the group has not finished, by topic; of a shared group those that this process must answer for."""
+
+    def check(self) -> None:
+        """Whether it answers; raises Unavailable."""
+
+    def close(self) -> None:
+        """Give everything up that is in hand; the bus is not used afterwards."""
 
     def subscribe(self, group: str, topics: Sequence[str]) -> None:
         """Declare a group; events published before a group exists are kept for it as well."""

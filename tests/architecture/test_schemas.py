@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from repository import ROOT, name_of
 
 from prognode.events.facts import TOPICS
+from prognode.events.topics import DEAD_LETTER
 
 SCHEMAS = sorted((ROOT / "schemas").rglob("*.schema.json"))
 EVENTS = sorted((ROOT / "schemas" / "events").glob("*.schema.json"))
@@ -35,7 +36,7 @@ def test_schema_is_a_valid_json_schema(path):
 
 def test_every_event_has_a_schema_and_every_schema_an_event():
     """Code and schemas name the same facts."""
-    assert {path.name.split(".")[0] for path in EVENTS} == set(TOPICS)
+    assert {path.name.split(".")[0] for path in EVENTS} == {*TOPICS, DEAD_LETTER}
 
 
 @pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.name)

@@ -1,14 +1,20 @@
 """Which adapters the contract suites run on. A new adapter joins by one line here.
 
 Each factory opens the adapter at an address (a folder that belongs to the test); opening the same address again is
-what a restarted process does.
+what a restarted process does. What lies on a shared server lies under a name that follows from the address.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from servers.kafka import shared_kafka
+
+from prognode.adapters.kafka_bus import KafkaBus
+from prognode.adapters.kafka_settings import KafkaSettings
 from prognode.adapters.object_folder import FolderStore
 from prognode.adapters.sql_index import SqlIndex
 from prognode.adapters.sqlite_bus import SqliteBus
@@ -17,12 +23,43 @@ from prognode.ports import Bus, Index, ObjectStore
 LEASE_S = 0.3
 """Short, so that a suite sees leases end."""
 
+
+@dataclass(frozen=True)
+class BusUnderTest:
+    """How one bus is opened, and how long nothing must come before nothing is there."""
+
+    open: Callable[[Path], Bus]
+    quiet_s: float
+    in_total_order: bool
+    """Whether the order of publication holds over all keys, and not for each key alone."""
+
+
+def name_of(address: Path) -> str:
+    """A name that belongs to the address alone."""
+    return "t" + hashlib.sha256(str(address).encode()).hexdigest()[:16]
+
+
+def _kafka(address: Path) -> Bus:
+    settings = KafkaSettings(
+        bootstrap=shared_kafka(),
+        topic_prefix=name_of(address),
+        instance=name_of(address),
+        partitions=3,
+        session_timeout_s=6.0,
+        lease_s=LEASE_S,
+    )
+    return KafkaBus(settings, "contract")
+
+
 OBJECT_STORES: dict[str, Callable[[Path], ObjectStore]] = {
     "folder": lambda address: FolderStore(address / "objects"),
 }
 INDEXES: dict[str, Callable[[Path], Index]] = {
     "sqlite": lambda address: SqlIndex(address / "index.db"),
 }
-BUSES: dict[str, Callable[[Path], Bus]] = {
-    "sqlite": lambda address: SqliteBus(address / "bus.db", lease_s=LEASE_S),
+BUSES: dict[str, BusUnderTest] = {
+    "sqlite": BusUnderTest(
+        lambda address: SqliteBus(address / "bus.db", lease_s=LEASE_S), quiet_s=0.0, in_total_order=True
+    ),
+    "kafka": BusUnderTest(_kafka, quiet_s=1.5, in_total_order=False),
 }

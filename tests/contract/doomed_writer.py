@@ -7,6 +7,7 @@ the adapter has said that it is durable.
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -16,6 +17,9 @@ from contract.adapters_under_test import BUSES, INDEXES, OBJECT_STORES
 
 
 def main(port: str, adapter: str, address: Path, first: int) -> None:
+    if port == "bus-taker":
+        take(adapter, address)
+        return
     write = {"objects": write_object, "index": write_row, "bus": write_event}[port](adapter, address)
     number = first
     while True:
@@ -36,13 +40,23 @@ def write_row(adapter, address):
 
 def write_event(adapter, address):
     """Take message N - 1 and publish N in its place: a chain that a crash must neither break nor fork."""
-    bus = BUSES[adapter](address)
+    bus = BUSES[adapter].open(address)
 
     def write(number):
-        message = bus.receive("relay", ["chain"], 5.0)
+        message = bus.receive("relay", ["chain"], 30.0)
         bus.done("relay", message, [samples.link(message.event.payload["number"] + 1)])
 
     return write
+
+
+def take(adapter, address):
+    """Take a message, say so, and wait for the end."""
+    bus = BUSES[adapter].open(address)
+    assert bus.receive("relay", ["chain"], 30.0) is not None
+    # long enough that whoever took it is known to the next, and shorter than the lease
+    time.sleep(0.2)
+    print("taken", flush=True)
+    time.sleep(60)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,8 @@ def case(case_id: str = "case-1", **changes) -> Case:
     return Case(**values | changes)
 
 
-def event(number: int = 0, topic: str = "thing-happened") -> Event:
-    return Event(topic, f"case-{number % 3}", {"version": 1, "number": number})
+def event(number: int = 0, topic: str = "thing-happened", traceparent: str = "") -> Event:
+    return Event(topic, f"case-{number % 3}", {"version": 1, "number": number}, traceparent)
 
 
 def link(number: int) -> Event:
@@ -66,18 +66,23 @@ def acknowledged_before_kill(
     port: str, adapter: str, address: Path, first: int, rng: random.Random
 ) -> list[int]:
     """Start a writer, kill -9 it at a random moment after its first acknowledgement; what it acknowledged."""
-    command = [
-        sys.executable,
-        str(Path(__file__).with_name("doomed_writer.py")),
-        port,
-        adapter,
-        str(address),
-        str(first),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as writer:
+    with _doomed(port, adapter, address, first) as writer:
         lines = [writer.stdout.readline()]
         time.sleep(rng.uniform(0.0, 0.08))
         os.kill(writer.pid, signal.SIGKILL)
         lines += writer.stdout.readlines()
     assert writer.returncode == -signal.SIGKILL
     return [int(line) for line in lines if line.endswith("\n")]
+
+
+def taken_and_died(adapter: str, address: Path) -> None:
+    """A process takes the next message of the chain and is killed with it in its hands."""
+    with _doomed("bus-taker", adapter, address, 0) as taker:
+        assert taker.stdout.readline() == "taken\n"
+        os.kill(taker.pid, signal.SIGKILL)
+
+
+def _doomed(port: str, adapter: str, address: Path, first: int) -> subprocess.Popen[str]:
+    program = str(Path(__file__).with_name("doomed_writer.py"))
+    command = [sys.executable, program, port, adapter, str(address), str(first)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)

@@ -26,7 +26,8 @@ CREATE TABLE IF NOT EXISTS messages (
     topic TEXT NOT NULL,
     key TEXT NOT NULL,
     payload TEXT NOT NULL,
-    published_at REAL NOT NULL
+    published_at REAL NOT NULL,
+    traceparent TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE IF NOT EXISTS subscriptions (
     group_name TEXT NOT NULL,
@@ -83,6 +84,7 @@ class SqliteBus:
         self._lease_db = _connect(path, "NORMAL")
         with _bus_errors():
             self._db.executescript(_SCHEMA)
+            _add_columns(self._db)
 
     def close(self) -> None:
         """Close the file; the bus is not used afterwards."""
@@ -150,9 +152,39 @@ class SqliteBus:
             rows = self._db.execute(query).fetchall()
         names = ("group", "id", "topic", "key", "payload", "deliveries", "why")
         return [
-            dict(zip(names, row, strict=True)) | {"id": str(row[1]), "payload": json.loads(row[4])}
+            dict(zip(names, row, strict=True)) | {"id": f"{row[0]}/{row[1]}", "payload": json.loads(row[4])}
             for row in rows
         ]
+
+    def replay_dead_letter(self, letter_id: str) -> bool:
+        again = (
+            "UPDATE standings SET state = 'waiting', visible_at = 0, deliveries = 0, abandoned = 0, why = ''"
+        )
+        return self._settle_dead(again, letter_id)
+
+    def drop_dead_letter(self, letter_id: str) -> bool:
+        return self._settle_dead("UPDATE standings SET state = 'done'", letter_id)
+
+    def _settle_dead(self, change: str, letter_id: str) -> bool:
+        group, _, message_id = letter_id.rpartition("/")
+        where = "WHERE state = 'dead' AND group_name = ? AND message_id = ?"
+        if not message_id.isdecimal():
+            return False
+        with self._changed, _transaction(self._db) as db:
+            found = db.execute(f"{change} {where}", (group, int(message_id))).rowcount == 1
+            self._changed.notify_all()
+        return found
+
+    def lag(self, group: str) -> dict[str, int]:
+        query = """
+            SELECT topic, SUM(state IN ('waiting', 'leased')) FROM standings WHERE group_name = ? GROUP BY topic
+        """
+        with self._changed, _bus_errors():
+            return dict(self._db.execute(query, (group,)).fetchall())
+
+    def check(self) -> None:
+        with self._changed, _bus_errors():
+            self._db.execute("SELECT 1")
 
     def _lease(self, group: str, topics: Sequence[str]) -> Message | None:
         query = _NEXT.format(topics=",".join("?" * len(topics)))
@@ -178,18 +210,19 @@ def _take(db: sqlite3.Connection, group: str, message_id: int, until: float) -> 
         WHERE group_name = ? AND message_id = ? RETURNING deliveries, abandoned""",
         (until, group, message_id),
     ).fetchone()
-    topic, key, payload = db.execute(
-        "SELECT topic, key, payload FROM messages WHERE id = ?", (message_id,)
+    topic, key, payload, traceparent = db.execute(
+        "SELECT topic, key, payload, traceparent FROM messages WHERE id = ?", (message_id,)
     ).fetchone()
-    return Message(str(message_id), Event(topic, key, json.loads(payload)), deliveries - 1, abandoned)
+    event = Event(topic, key, json.loads(payload), traceparent)
+    return Message(str(message_id), event, deliveries - 1, abandoned)
 
 
 def _insert(db: sqlite3.Connection, events: Sequence[Event]) -> None:
     for event in events:
         now = time.time()
         cursor = db.execute(
-            "INSERT INTO messages (topic, key, payload, published_at) VALUES (?, ?, ?, ?)",
-            (event.topic, event.key, json.dumps(event.payload, sort_keys=True), now),
+            "INSERT INTO messages (topic, key, payload, published_at, traceparent) VALUES (?, ?, ?, ?, ?)",
+            (event.topic, event.key, json.dumps(event.payload, sort_keys=True), now, event.traceparent),
         )
         db.execute(
             """INSERT INTO standings (group_name, message_id, topic, visible_at)
@@ -228,6 +261,13 @@ def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
         ):
             db.execute(f"PRAGMA {pragma}")
     return db
+
+
+def _add_columns(db: sqlite3.Connection) -> None:
+    """What a file of an earlier version lacks."""
+    columns = {row[1] for row in db.execute("PRAGMA table_info(messages)")}
+    if "traceparent" not in columns:
+        db.execute("ALTER TABLE messages ADD COLUMN traceparent TEXT NOT NULL DEFAULT ''")
 
 
 @contextmanager

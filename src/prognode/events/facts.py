@@ -6,6 +6,7 @@ Never pixels, never anything of the patient's.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -41,6 +42,8 @@ class Event:
     payload: dict[str, Any]
     traceparent: str = field(default="", compare=False)
     """W3C trace context of the work that the fact came of; empty where nothing is traced."""
+    id: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
+    """Names this statement of the fact: a consumer drops what comes again under the same id."""
 
 
 def _fact(topic: str, case_id: str, **fields: Any) -> Event:

@@ -1,0 +1,1 @@
+"""Real servers for the tests: each is started once for a test run, or taken from the environment."""
