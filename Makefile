@@ -44,6 +44,8 @@ components:
 	@tools/fetch_ohif.sh
 	@echo "== Kafka broker"
 	@tools/fetch_kafka.sh
+	@echo "== S3 server"
+	@tools/fetch_versitygw.sh
 
 $(BIN)/python:
 	@echo "== environment in $(VENV)"

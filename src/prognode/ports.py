@@ -39,6 +39,9 @@ class ObjectStore(Protocol):
     def used_fraction(self) -> float:
         """How full the medium is, 0 to 1."""
 
+    def check(self) -> None:
+        """Whether it answers; raises Unavailable."""
+
 
 # ---------------------------------------------------------------- index
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from servers.kafka import shared_kafka
+from servers.s3 import s3_settings, shared_s3
 
 from prognode.adapters.kafka_bus import KafkaBus
 from prognode.adapters.kafka_settings import KafkaSettings
 from prognode.adapters.object_folder import FolderStore
+from prognode.adapters.s3_store import S3Store
 from prognode.adapters.sql_index import SqlIndex
 from prognode.adapters.sqlite_bus import SqliteBus
 from prognode.ports import Bus, Index, ObjectStore
@@ -53,6 +55,7 @@ def _kafka(address: Path) -> Bus:
 
 OBJECT_STORES: dict[str, Callable[[Path], ObjectStore]] = {
     "folder": lambda address: FolderStore(address / "objects"),
+    "s3": lambda address: S3Store(s3_settings(shared_s3(), prefix=name_of(address))),
 }
 INDEXES: dict[str, Callable[[Path], Index]] = {
     "sqlite": lambda address: SqlIndex(address / "index.db"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
-import re
 import shutil
 import threading
 import uuid
@@ -18,9 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from prognode.adapters.object_keys import checked_key
 from prognode.errors import Unavailable
-
-_KEY = re.compile(r"[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
 
 
 def disk_used_fraction(folder: Path) -> float:
@@ -78,15 +76,17 @@ class FolderStore:
         with _disk_errors("."):
             return self._used_fraction(self._root)
 
+    def check(self) -> None:
+        with _disk_errors("."):
+            self._root.stat()
+
     def close(self) -> None:
         """Give up the folder for temporary files; the store is not used afterwards."""
         shutil.rmtree(self._incoming, ignore_errors=True)
         os.close(self._incoming_lock)
 
     def _path(self, key: str) -> Path:
-        if not _KEY.fullmatch(key):
-            raise ValueError(f"not an object key: {key!r}")
-        return self._root / key
+        return self._root / checked_key(key)
 
     def _make_folder(self, folder: Path) -> None:
         """Make ``folder`` and those above it, each durable in the one that holds it."""

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Builds the S3 server of the tests: versitygw (Apache-2.0), one pinned version, checked by Go's checksum data base.
+# usage: fetch_versitygw.sh [FOLDER]      default .cache/versitygw
+set -eu
+version=v1.8.0
+cd "$(dirname "$0")/.."
+folder=${1:-.cache/versitygw}
+[ "$(cat "$folder/VERSION" 2>/dev/null)" != $version ] || exit 0
+command -v go >/dev/null || {
+    echo 'the S3 server is left out: go, which builds it, is not on the path' >&2
+    [ "${CI:-}" != true ]
+    exit
+}
+mkdir -p "$folder"
+GOBIN=$(cd "$folder" && pwd) GOFLAGS=-trimpath go install "github.com/versity/versitygw/cmd/versitygw@$version"
+echo $version >"$folder/VERSION"
