@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components import Program, free_port, listens, missing, wait_until
-from servers.shared import shared
 
 from prognode.adapters.s3_settings import S3Settings
+from servers.shared import shared
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = ROOT / ".cache" / "versitygw" / "versitygw"
