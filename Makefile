@@ -46,6 +46,8 @@ components:
 	@tools/fetch_kafka.sh
 	@echo "== S3 server"
 	@tools/fetch_versitygw.sh
+	@echo "== Triton server"
+	@tools/fetch_triton.sh
 
 $(BIN)/python:
 	@echo "== environment in $(VENV)"

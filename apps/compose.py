@@ -1,44 +1,29 @@
-"""The composition root of the embedded node: the table of services, and the adapters they run on.
+"""The composition root: the table of services, and how a process is made of one of them or of all.
 
-Nothing below this file knows which technology it runs on. The way of a study through the table: the receiver stores
-it, the assembler says when it is complete, preprocess cuts the crops, scoring writes the report, the dispatcher sends
-it, and the illustration follows the report into the PACS.
+Nothing below this file knows which technology it runs on, or whether its neighbours run in the same process. The way of
+a study through the table: the receiver stores it and says when it is complete, preprocess cuts the crops, scoring writes
+the report, the dispatcher sends it, and the illustration follows the report into the PACS.
 """
 
 from __future__ import annotations
 
 import fcntl
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 from pynetdicom import evt
-from sqlalchemy.exc import DatabaseError
 
 from apps.config import NodeConfig
-from prognode.adapters.clinical_csv import ClinicalCsv
+from apps.outside import Outside, data_folder, figure_drawer
 from prognode.adapters.dicom_pacs import DicomPacs, PacsSettings
-from prognode.adapters.object_folder import FolderStore
-from prognode.adapters.onnx_extractor import OnnxExtractor
-from prognode.adapters.recipe_file import load_recipe
-from prognode.adapters.sql_index import SqlIndex
-from prognode.adapters.sqlite_bus import SqliteBus
-from prognode.adapters.storage_commitment import CommitmentResults
-from prognode.adapters.system_clock import SystemClock
-from prognode.domain.prognosis import Phase
-from prognode.domain.recipe import Recipe
-from prognode.domain.report import Report
-from prognode.domain.verification import verify
 from prognode.errors import BadRequest, Unavailable
-from prognode.ports import JSON, Bus, ClinicalSource, Extractor, Index, ObjectStore
 from prognode.runtime import outbox
 from prognode.runtime.clinical import watch_clinical
-from prognode.runtime.studies import StudyReader
 from prognode.runtime.worker import Worker, frames_of
 from services.dispatcher.handler import Dispatcher
 from services.preprocess.handler import Preprocess
@@ -46,38 +31,159 @@ from services.receiver.assembly import Assembler, rules_of
 from services.receiver.fetching import Fetcher
 from services.receiver.handler import StoreHandler, StoreRequest
 from services.receiver.service import Receiver
-from services.scoring.handler import DrawFigure, Illustration, Scoring
+from services.scoring.handler import Illustration, Scoring
 
 log = structlog.get_logger()
 
 LOOP_PAUSE_S = 1.0
 """Pause of a loop whose disk or data base does not answer."""
+STOP_LIMIT_S = 30.0
+"""Time that a loop has to finish what is in hand."""
+
+Loop = Callable[[threading.Event], None]
+"""Runs until the event is set."""
 
 
-class NoClinicalFile:
-    """A :class:`~prognode.ports.ClinicalSource` for a node that was given none."""
+class Server(Protocol):
+    """Listens on a port."""
 
-    def changed(self) -> bool:
-        """Never."""
-        return False
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
 
-    def lookup(self, patient_id: str, accession_number: str) -> JSON:  # noqa: ARG002 - the port's signature
-        """Nothing is known."""
-        return {}
+    def start(self) -> None:
+        """Listen; returns at once."""
+
+    def stop(self) -> None:
+        """Take nothing new, and finish what is in hand."""
+
+
+@dataclass
+class Service:
+    """One service as its process runs it: loops, workers on the bus, and at most one server."""
+
+    name: str
+    loops: dict[str, Loop] = field(default_factory=dict)
+    workers: list[Worker] = field(default_factory=list)
+    server: Server | None = None
+
+
+# ---------------------------------------------------------------- the table of services
+
+
+def receiver(outside: Outside) -> Service:
+    """The DICOM SCP, the assembler that says when a study is complete, and the relay of what it says."""
+    config = outside.config
+    sources: list[DicomPacs] = []
+    assembler = Assembler(
+        outside.index,
+        outside.reader,
+        outside.clock,
+        rules_of(config.assembly),
+        config.assembly,
+        Fetcher(sources),
+        outside.woken,
+    )
+    handler = StoreHandler(
+        outside.objects, outside.index, outside.clock, config.receiver, assembler.on_stored
+    )
+    sources += [_pacs(one, outside, handler) for one in config.pacs if one.fetch]
+    verdicts = [(evt.EVT_N_EVENT_REPORT, outside.commitments.handle_n_event_report)]
+    return Service(
+        "receiver",
+        loops={
+            "outbox": lambda stop: outbox.run(outside.index, outside.bus, outside.woken, stop),
+            "assembler": assembler.run,
+        },
+        server=Receiver(config.receiver, handler, verdicts),
+    )
+
+
+def preprocess(outside: Outside) -> Service:
+    """Cuts the crops."""
+    handler = Preprocess(outside.index, outside.objects, outside.reader, outside.config.preprocess)
+    return Service("preprocess", workers=[Worker(handler.group, outside.bus, handler.handlers)])
+
+
+def scoring(outside: Outside) -> Service:
+    """Writes reports, and their figures once they are delivered; looks for changed covariates."""
+    recipe, extractor = outside.model
+    draw = figure_drawer(recipe) if outside.config.scoring.figure else None
+    handler = Scoring(outside.index, outside.objects, extractor, recipe, outside.clinical, draw)
+    illustration = Illustration(handler)
+    return Service(
+        "scoring",
+        loops={"clinical": lambda stop: watch_clinical(outside.index, outside.clinical, outside.woken, stop)},
+        workers=[
+            Worker(handler.group, outside.bus, handler.handlers),
+            Worker(illustration.group, outside.bus, illustration.handlers),
+        ],
+    )
+
+
+def dispatcher(outside: Outside) -> Service:
+    """Delivers to every PACS; each of them holds up one worker at the most."""
+    config = outside.config
+    stores = {one.name: _pacs(one, outside, None) for one in config.pacs if one.store}
+    committing = [one.name for one in config.pacs if one.storage_commitment]
+    handler = Dispatcher(outside.index, outside.objects, stores, outside.clock, config.dispatcher, committing)
+    workers = [Worker(handler.group, outside.bus, handler.handlers) for _ in range(max(1, len(stores)) + 1)]
+    return Service("dispatcher", workers=workers)
+
+
+def console_api(outside: Outside) -> Service:
+    """What people look at and decide; relays what they decide."""
+    from services.console.service import Console
+
+    return Service(
+        "console-api",
+        loops={"outbox": lambda stop: outbox.run(outside.index, outside.bus, outside.woken, stop)},
+        server=Console(outside.config.console, outside.index, outside.bus, outside.woken.set),
+    )
+
+
+SERVICES: Mapping[str, Callable[[Outside], Service]] = {
+    "receiver": receiver,
+    "preprocess": preprocess,
+    "scoring": scoring,
+    "dispatcher": dispatcher,
+    "console-api": console_api,
+}
+EMBEDDED = ("dispatcher", "scoring", "preprocess", "receiver")
+"""What one process runs that is the whole node; the receiver last, so that nothing is taken before all can work on it."""
+
+
+def _pacs(settings: PacsSettings, outside: Outside, handler: StoreHandler | None) -> DicomPacs:
+    """The peer; only the receiver, which stores, can fetch."""
+    own = settings.model_copy(
+        update={
+            "calling_ae_title": outside.config.receiver.ae_title,
+            "fetch": settings.fetch if handler else None,
+            "move_destination": settings.move_destination if handler else None,
+        }
+    )
+    if handler is None:
+        return DicomPacs(own, None, outside.commitments)
+
+    def store(sop_class: str, sop_instance: str, transfer_syntax: str, dataset: bytes) -> int:
+        request = StoreRequest(
+            sop_class, sop_instance, transfer_syntax, dataset, own.ae_title, own.calling_ae_title
+        )
+        return int(handler.store(request).status)
+
+    return DicomPacs(own, store, outside.commitments)
+
+
+# ---------------------------------------------------------------- a process
 
 
 @dataclass
 class Node:
-    """Every service of the embedded node in one process, over SQLite, a folder and ONNX Runtime."""
+    """Services that run in this process."""
 
     config: NodeConfig
-    index: Index
-    bus: Bus
-    objects: ObjectStore
-    receiver: Receiver
-    assembler: Assembler
-    workers: list[Worker]
-    clinical: ClinicalSource
+    outside: Outside
+    services: Sequence[Service]
     failed: threading.Event = field(default_factory=threading.Event)
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -85,42 +191,47 @@ class Node:
 
     @property
     def port(self) -> int:
-        """The port that the receiver listens on."""
-        return self.receiver.port
+        """The port of the last service that listens: the receiver's, in the embedded node."""
+        return next(one.server.port for one in reversed(self.services) if one.server is not None)
 
     def start(self) -> None:
-        """Start every loop, the receiver last: nothing is acknowledged before all can work on it."""
-        for worker in self.workers:
-            worker.subscribe()
-        self._run("outbox", lambda: outbox.run(self.index, self.bus, self.assembler.on_facts, self._stop))
-        self._run("assembler", lambda: self.assembler.run(self._stop))
-        self._run(
-            "clinical", lambda: watch_clinical(self.index, self.clinical, self.assembler.on_facts, self._stop)
-        )
-        for worker in self.workers:
-            self._run(worker.group, lambda worker=worker: worker.run(self._stop))  # type: ignore[misc]
-        self.receiver.start()
-        log.info("up", ae_title=self.config.receiver.ae_title, port=self.port)
+        """Start every loop, then what listens: nothing is acknowledged before all can work on it."""
+        for service in self.services:
+            for worker in service.workers:
+                worker.subscribe()
+        for service in self.services:
+            for name, loop in service.loops.items():
+                self._run(name, loop)
+            for worker in service.workers:
+                self._run(worker.group, worker.run)
+        for service in self.services:
+            if service.server is not None:
+                service.server.start()
+        log.info("up", services=[service.name for service in self.services])
 
     def stop(self) -> None:
-        """No new associations; finish what is in hand; leave the rest durable."""
-        self.receiver.stop()
+        """Take nothing new; finish what is in hand; leave the rest durable, for others at once."""
+        for service in self.services:
+            if service.server is not None:
+                service.server.stop()
         self._stop.set()
+        end = time.monotonic() + STOP_LIMIT_S
         for thread in self._threads:
-            thread.join(timeout=30)
+            thread.join(timeout=max(0.0, end - time.monotonic()))
+        self.outside.close()
         log.info("down")
 
-    def _run(self, name: str, loop: Callable[[], None]) -> None:
+    def _run(self, name: str, loop: Loop) -> None:
         thread = threading.Thread(target=self._guarded, args=(name, loop), name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _guarded(self, name: str, loop: Callable[[], None]) -> None:
-        """Run the loop to its end; what does not answer now is waited for, a bug ends the node loudly."""
+    def _guarded(self, name: str, loop: Loop) -> None:
+        """Run the loop to its end; what does not answer now is waited for, a bug ends the process loudly."""
         try:
             while not self._stop.is_set():
                 try:
-                    loop()
+                    loop(self._stop)
                 except Unavailable as fault:
                     log.warning("loop-waits", loop=name, why=str(fault))
                     self._stop.wait(LOOP_PAUSE_S)
@@ -132,119 +243,18 @@ class Node:
 
 
 def compose(config: NodeConfig) -> Node:
-    """Build the embedded node. Raises BadRequest for what an installer can mend, RecipeMismatch for a wrong recipe."""
+    """The whole node in one process. Raises BadRequest for what an installer can mend, RecipeMismatch for a wrong recipe."""
     lock = _claim(data_folder(config))
-    index, objects, bus = index_of(config), objects_of(config), bus_of(config)
-    recipe, extractor = model_of(config)
-    clock, clinical = SystemClock(), clinical_of(config)
-    sources: list[DicomPacs] = []
-    reader = StudyReader(objects)
-    assembler = Assembler(index, reader, clock, rules_of(config.assembly), config.assembly, Fetcher(sources))
-    handler = StoreHandler(objects, index, clock, config.receiver, assembler.on_stored)
-    commitments = CommitmentResults()
-    peers = [_pacs(settings, config, handler, commitments) for settings in config.pacs]
-    sources += [peer for peer, settings in zip(peers, config.pacs, strict=True) if settings.fetch]
-    draw = figure_drawer(recipe) if config.scoring.figure else None
-    scoring = Scoring(index, objects, extractor, recipe, clinical, draw)
-    workers = table_of_services(
-        config, bus, Preprocess(index, objects, reader, config.preprocess), scoring, peers
-    )
-    verdicts = [(evt.EVT_N_EVENT_REPORT, commitments.handle_n_event_report)]
-    service = Receiver(config.receiver, handler, verdicts)
-    return Node(config, index, bus, objects, service, assembler, workers, clinical, _lock_file=lock)
+    outside = Outside(config)
+    return Node(config, outside, [SERVICES[name](outside) for name in EMBEDDED], _lock_file=lock)
 
 
-def table_of_services(
-    config: NodeConfig, bus: Bus, preprocess: Preprocess, scoring: Scoring, peers: list[DicomPacs]
-) -> list[Worker]:
-    """The services that consume events: group and handlers of each."""
-    illustration = Illustration(scoring)
-    stores = {peer.name: peer for peer, settings in zip(peers, config.pacs, strict=True) if settings.store}
-    committing = [settings.name for settings in config.pacs if settings.storage_commitment]
-    dispatcher = Dispatcher(
-        scoring.index, scoring.objects, stores, SystemClock(), config.dispatcher, committing
-    )
-    return [
-        Worker(preprocess.group, bus, preprocess.handlers),
-        Worker(scoring.group, bus, scoring.handlers),
-        *(Worker(dispatcher.group, bus, dispatcher.handlers) for _ in range(max(1, len(stores)) + 1)),
-        Worker(illustration.group, bus, illustration.handlers),
-    ]
-
-
-# ---------------------------------------------------------------- adapters
-
-
-def index_of(config: NodeConfig) -> Index:
-    """The node's index."""
-    path = data_folder(config) / "index.sqlite"
-    try:
-        return SqlIndex(path)
-    except DatabaseError as fault:
-        raise BadRequest(f"{path}: not the index of a node ({fault.args[0]}); give another `data`") from fault
-
-
-def data_folder(config: NodeConfig) -> Path:
-    """The node's folder, made if need be. Raises BadRequest where that fails."""
-    try:
-        config.data.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise BadRequest(
-            f"{config.data}: no folder can be made there ({fault.strerror}); give another `data`"
-        ) from None
-    return config.data
-
-
-def objects_of(config: NodeConfig) -> ObjectStore:
-    """The node's object store."""
-    return FolderStore(config.data / "objects")
-
-
-def bus_of(config: NodeConfig) -> Bus:
-    """The node's queue; what a dead process had in hand comes again."""
-    bus = SqliteBus(config.data / "bus.sqlite")
-    bus.release_leases()
-    return bus
-
-
-def model_of(config: NodeConfig) -> tuple[Recipe, Extractor]:
-    """Recipe and extractor, proven to belong together."""
-    recipe = load_recipe(config.recipe)
-    extractor = OnnxExtractor(config.extractor, threads=config.threads)
-    verify(recipe, extractor)
-    return recipe, extractor
-
-
-def clinical_of(config: NodeConfig) -> ClinicalSource:
-    """Where covariates are looked up."""
-    return ClinicalCsv(config.clinical_csv) if config.clinical_csv else NoClinicalFile()
-
-
-def figure_drawer(recipe: Recipe) -> DrawFigure:
-    """Draws reports with the recipe's nomogram; matplotlib is loaded at the first figure."""
-
-    def draw(report: Report, images: dict[Phase, NDArray[np.float32]]) -> NDArray[np.uint8]:
-        from prognode.adapters.figure import draw_figure
-
-        assert report.prognosis is not None
-        model = recipe.combined if report.prognosis.model == "combined" else recipe.signatures_only
-        return draw_figure(report, images, model).rgb
-
-    return draw  # type: ignore[return-value]
-
-
-def _pacs(
-    settings: PacsSettings, config: NodeConfig, handler: StoreHandler, commitments: CommitmentResults
-) -> DicomPacs:
-    own = settings.model_copy(update={"calling_ae_title": config.receiver.ae_title})
-
-    def store(sop_class: str, sop_instance: str, transfer_syntax: str, dataset: bytes) -> int:
-        request = StoreRequest(
-            sop_class, sop_instance, transfer_syntax, dataset, own.ae_title, own.calling_ae_title
-        )
-        return int(handler.store(request).status)
-
-    return DicomPacs(own, store, commitments)
+def compose_service(config: NodeConfig, name: str) -> Node:
+    """One service in a process of its own. Raises as :func:`compose`, and Unavailable while a server does not answer."""
+    if name not in SERVICES:
+        raise BadRequest(f"'{name}' is no service; give one of {', '.join(SERVICES)}")
+    outside = Outside(config, speaker=name, alone=False)
+    return Node(config, outside, [SERVICES[name](outside)])
 
 
 def _claim(folder: Path) -> Any:

@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from apps.compose import NoClinicalFile, figure_drawer, model_of
 from apps.config import NodeConfig
 from apps.demo import png_of
 from apps.dicom_files import NotTaken, data_set_of, read_dicom
+from apps.outside import NoClinicalFile, figure_drawer, model_of
 from prognode.adapters.object_folder import FolderStore
 from prognode.adapters.sql_index import SqlIndex
 from prognode.adapters.system_clock import SystemClock

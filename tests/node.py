@@ -40,8 +40,9 @@ from pynetdicom.sop_class import (
 )
 from raw_sender import Answer, Sent
 
-from apps.compose import Node, compose, index_of
+from apps.compose import Node, compose
 from apps.config import NodeConfig, load_config
+from apps.outside import index_of
 from prognode.adapters.dicom_pacs import send_at_once
 from prognode.adapters.object_folder import FolderStore
 from prognode.dicom import codes

@@ -20,3 +20,6 @@ class PlainExtractor:
             crops_hu.reshape(len(crops_hu), 3, 14, 16, 14, 16).mean(axis=(3, 5)).reshape(len(crops_hu), -1)
         )
         return np.asarray(1 + (blocks / 1000.0) @ self._mixture / 10, np.float32)
+
+    def check(self) -> None:
+        """It is in this process."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -17,8 +17,15 @@ PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 
 HEAD = """# Configuration
 
-The node reads one TOML file (`prognode up --config node.toml`). Unknown keys are refused by name; relative paths are
-relative to the file. This page is made from the settings by `python tools/settings_table.py`.
+The embedded node reads one TOML file (`prognode up --config node.toml`). Unknown keys are refused by name; relative paths
+are relative to the file.
+
+A single service (`prognode serve SERVICE`) reads the same settings from the environment: `PROGNODE_` and the key in
+capitals, table and key joined by two underscores (`PROGNODE_RECEIVER__PORT=11112`, `PROGNODE_KAFKA__BOOTSTRAP=kafka:9092`,
+`PROGNODE_INDEX_URL=postgresql://...`). Lists are JSON, the peers too (`PROGNODE_PACS='[{"name": ...}]'`). A file named in
+`PROGNODE_CONFIG` is read first; variables win. The commands `prognode case`, `dlq` and `db` take the same variables.
+
+This page is made from the settings by `python tools/settings_table.py`.
 
 """
 
@@ -29,14 +36,15 @@ def page() -> str:
     for name, field in NodeConfig.model_fields.items():
         model = _table_of(field)
         if model is not None:
-            sections.append(_section(f"[{name}]", model))
+            left_out = ", left out where there is none" if field.default is None else ""
+            sections.append(_section(f"[{name}]{left_out}", model))
     sections.append(_section("[[pacs]], one block for each peer", PacsSettings))
     return HEAD + "\n".join(sections)
 
 
 def _table_of(field: FieldInfo) -> type[BaseModel] | None:
-    kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    kinds = (field.annotation, *get_args(field.annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _section(title: str, model: type[BaseModel], *, skip_tables: bool = False) -> str:
@@ -51,7 +59,8 @@ def _section(title: str, model: type[BaseModel], *, skip_tables: bool = False) -
 def _default(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
         return "required"
-    if field.default in (None, "", ()):
+    default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+    if default in (None, "", ()):
         return "none"
     return f"`{_toml(field.default)}`"
 

@@ -9,7 +9,18 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # spinning BLAS threads doub
 
 import typer
 
-from apps.cli import cases, inspection, laboratory, network, node, offline, recipes, synthetic, weights
+from apps.cli import (
+    cases,
+    dead_letters,
+    inspection,
+    laboratory,
+    network,
+    node,
+    offline,
+    recipes,
+    synthetic,
+    weights,
+)
 from prognode.errors import PrognodeError
 
 app = typer.Typer(
@@ -21,6 +32,7 @@ app = typer.Typer(
 )
 app.command("demo")(node.demo)
 app.command("up")(node.up)
+app.command("serve")(node.serve)
 app.command("inspect")(inspection.inspect)
 app.command("score")(offline.score)
 app.command("train")(laboratory.train)
@@ -28,6 +40,7 @@ app.command("validate")(laboratory.validate)
 app.command("echo")(network.echo)
 app.command("send")(network.send)
 app.add_typer(cases.app, name="case")
+app.add_typer(dead_letters.app, name="dlq")
 app.add_typer(recipes.app, name="recipe")
 app.add_typer(weights.app, name="weights")
 app.add_typer(synthetic.app, name="synth")

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from apps.cli.cases import ConfigOption, node_config
 from apps.cli.files import existing_file, writing
-from apps.config import NodeConfig
-from prognode.errors import BadRequest
+from apps.config import NodeConfig, config_from_environment
+from prognode.errors import BadRequest, Unavailable
+
+if TYPE_CHECKING:
+    from apps.compose import Node
+
+START_PAUSE_S = 2.0
+"""Pause before a service that could not start for want of a server tries again."""
 
 
 def up(config: ConfigOption = None) -> None:
@@ -31,12 +39,55 @@ def up(config: ConfigOption = None) -> None:
     require_model(loaded)
     from apps.compose import compose
 
+    stop = _asked_to_stop()
     node = compose(loaded)
+    node.start()
+    print(f"listening as {loaded.receiver.ae_title} on port {node.port}", file=sys.stderr, flush=True)
+    _run_until(stop, node)
+
+
+def serve(
+    service: Annotated[str, typer.Argument(help="receiver, preprocess, scoring, dispatcher or console-api.")],
+) -> None:
+    """Run one service until it is told to stop, with settings from the environment (PROGNODE_...).
+
+    docs/operations.md lists the variables. What a file in PROGNODE_CONFIG says holds where no variable says otherwise.
+    """
+    log_as_json()
+    keep_memory()
+    loaded = config_from_environment(os.environ)
+    from apps.compose import compose_service
+
+    stop = _asked_to_stop()
+    node = _once_everything_answers(lambda: compose_service(loaded, service), stop)
+    if node is not None:
+        node.start()
+        print(f"{service} is up", file=sys.stderr, flush=True)
+        _run_until(stop, node)
+
+
+def _asked_to_stop() -> threading.Event:
+    """Set by SIGTERM or Ctrl-C."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    node.start()
-    print(f"listening as {loaded.receiver.ae_title} on port {node.port}", file=sys.stderr, flush=True)
+    return stop
+
+
+def _once_everything_answers(make: Callable[[], Node], stop: threading.Event) -> Node | None:
+    """The node as soon as every server that it needs answers; None if it is stopped before."""
+    import structlog
+
+    while not stop.is_set():
+        try:
+            return make()
+        except Unavailable as fault:
+            structlog.get_logger().warning("waits-to-start", why=str(fault))
+            stop.wait(START_PAUSE_S)
+    return None
+
+
+def _run_until(stop: threading.Event, node: Node) -> None:
     while not stop.wait(0.2):
         if node.failed.is_set():
             node.stop()
@@ -63,7 +114,9 @@ def log_as_json() -> None:
     """One JSON line an event, to standard output."""
     import structlog
 
-    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    # both quote what they send and receive
+    for name in ("pynetdicom", "kafka"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -85,13 +138,16 @@ def silence_logs() -> None:
 
 def require_model(config: NodeConfig) -> None:
     """Extractor and recipe are files. Raises BadRequest that says how to get them."""
-    existing_file(
-        config.extractor,
-        "the extractor (ONNX)",
-        "make one with `prognode weights fetch`, `import` or `random`",
-    )
+    from apps.outside import required
+
+    if config.triton is None:
+        existing_file(
+            required(config.extractor, "extractor"),
+            "the extractor (ONNX)",
+            "make one with `prognode weights fetch`, `import` or `random`",
+        )
     remedy = f"train one, or make one with `prognode recipe demonstration --out {config.recipe}`"
-    existing_file(config.recipe, "the recipe (JSON)", remedy)
+    existing_file(required(config.recipe, "recipe"), "the recipe (JSON)", remedy)
 
 
 def demo(
@@ -122,4 +178,4 @@ def _empty(folder: Path) -> None:
         (folder / ".prognode-demo").touch()
 
 
-__all__: list[Any] = ["demo", "log_as_json", "require_model", "silence_logs", "up"]
+__all__: list[Any] = ["demo", "log_as_json", "require_model", "serve", "silence_logs", "up"]

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedCo
 from apps.cli.files import existing_file, writing
 from apps.cli.terminal import progress, say, status
 from apps.config import home
+from prognode.errors import BadRequest
 
 app = typer.Typer(no_args_is_help=True, help="Import, download or make up the ResNet-50 weights.")
 OutOption = Annotated[Path | None, typer.Option("--out", help="ONNX file to write; default: the node's own.")]
@@ -60,6 +61,31 @@ def random_weights(
     from prognode.adapters.keras_weights import random_weights as draw
 
     _build(draw(seed), out)
+
+
+@app.command("export")
+def export_weights(
+    triton: Annotated[Path, typer.Option("--triton", help="Model repository of a Triton server.")],
+    extractor: Annotated[
+        Path | None, typer.Option("--extractor", help="ONNX file; default: the node's own.")
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="gpu, gpu-fp16 (TensorRT, half precision), cpu, or python (CPU, no ONNX Runtime backend)."
+        ),
+    ] = "gpu",
+) -> None:
+    """Write the extractor as a model that Triton loads as it is; its configuration names the weights by SHA-256."""
+    from prognode.adapters.triton_repository import ENGINES, write_repository
+
+    source = extractor or default_extractor()
+    existing_file(
+        source, "the extractor (ONNX)", "make one with `prognode weights fetch`, `import` or `random`"
+    )
+    if engine not in ENGINES:
+        raise BadRequest(f"'{engine}' is no engine; give {', '.join(ENGINES)}")
+    say(f"{write_repository(source, triton, engine)}")
 
 
 def default_extractor() -> Path:

@@ -236,6 +236,9 @@ class Extractor(Protocol):
     def features(self, crops_hu: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, 3, 224, 224) Hounsfield units -> (n, 2048). Bitwise the same for the same input on one machine."""
 
+    def check(self) -> None:
+        """Whether it answers; raises Unavailable."""
+
 
 # ---------------------------------------------------------------- peers
 

@@ -7,19 +7,25 @@ import re
 import numpy as np
 import pytest
 from plain_extractor import PlainExtractor
+from servers.triton import shared_triton
 
 from prognode.adapters.keras_weights import random_weights
 from prognode.adapters.onnx_extractor import OnnxExtractor
 from prognode.adapters.resnet50 import build_model
+from prognode.adapters.triton_extractor import TritonExtractor
+from prognode.adapters.triton_settings import TritonSettings
 from prognode.domain.reference_crop import reference_crop
 from prognode.ports import Extractor
 
 
-@pytest.fixture(scope="module", params=["onnxruntime", "plain"])
+@pytest.fixture(scope="module", params=["onnxruntime", "triton", "triton-grpc", "plain"])
 def extractor(request, tmp_path_factory) -> Extractor:
-    """Each adapter of the port."""
+    """Each adapter of the port; Triton with and without shared memory."""
     if request.param == "plain":
         return PlainExtractor()
+    if request.param.startswith("triton"):
+        memory = "auto" if request.param == "triton" else "off"
+        return TritonExtractor(TritonSettings(url=shared_triton(), shared_memory=memory))
     path = tmp_path_factory.mktemp("extractor") / "random.onnx"
     path.write_bytes(build_model(random_weights(3)))
     return OnnxExtractor(path)
@@ -53,3 +59,8 @@ def test_other_crops_give_other_features(extractor, crops):
 def test_extractor_is_known_by_a_digest(extractor):
     """A recipe names the extractor that it was trained with by SHA-256."""
     assert re.fullmatch(r"[0-9a-f]{64}", extractor.sha256)
+
+
+def test_extractor_says_that_it_answers(extractor):
+    """What /readyz asks."""
+    extractor.check()

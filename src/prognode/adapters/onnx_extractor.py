@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prognode.adapters.extractor_checks import checked_crops, checked_features
 from prognode.adapters.resnet50 import CROP_SHAPE, FEATURE_COUNT
-from prognode.errors import BadRequest, InvalidInput, Reason, RecipeMismatch
+from prognode.errors import BadRequest, RecipeMismatch
 
 
 class OnnxExtractor:
@@ -34,19 +35,12 @@ class OnnxExtractor:
         """What the builder recorded: architecture, weights, window."""
 
     def features(self, crops_hu: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, 3, 224, 224) HU -> (n, 2048); InvalidInput when crops or features are not finite."""
-        if crops_hu.ndim != 4 or crops_hu.shape[1:] != CROP_SHAPE:
-            raise ValueError(f"crops must be (n, 3, 224, 224), not {crops_hu.shape}")
-        crops = np.ascontiguousarray(crops_hu, dtype=np.float32)
-        _require_finite(crops, "the crop holds values that are not finite")
-        (features,) = self._session.run(["features"], {"hu": crops})
-        _require_finite(features, "the network's features are not finite")
-        return np.asarray(features, np.float32)
+        """(n, 3, 224, 224) HU -> (n, 2048). Raises InvalidInput when crops are not finite, GaveUp when features are not."""
+        (features,) = self._session.run(["features"], {"hu": checked_crops(crops_hu)})
+        return checked_features(features)
 
-
-def _require_finite(values: NDArray[np.float32], detail: str) -> None:
-    if not np.isfinite(values).all():
-        raise InvalidInput(Reason.FEATURES_NOT_FINITE, detail)
+    def check(self) -> None:
+        """Nothing that could be away: it is in this process."""
 
 
 def _model_bytes(path: Path) -> bytes:

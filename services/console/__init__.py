@@ -1,0 +1,1 @@
+"""The console service: what people look at and decide."""
