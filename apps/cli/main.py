@@ -9,7 +9,18 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # spinning BLAS threads doub
 
 import typer
 
-from apps.cli import cases, inspection, laboratory, network, node, offline, recipes, synthetic, weights
+from apps.cli import (
+    cases,
+    database,
+    inspection,
+    laboratory,
+    network,
+    node,
+    offline,
+    recipes,
+    synthetic,
+    weights,
+)
 from prognode.errors import PrognodeError
 
 app = typer.Typer(
@@ -28,6 +39,7 @@ app.command("validate")(laboratory.validate)
 app.command("echo")(network.echo)
 app.command("send")(network.send)
 app.add_typer(cases.app, name="case")
+app.add_typer(database.app, name="db")
 app.add_typer(recipes.app, name="recipe")
 app.add_typer(weights.app, name="weights")
 app.add_typer(synthetic.app, name="synth")

@@ -28,6 +28,8 @@ from prognode.adapters import index_schema
 USER, PASSWORD = "prognode", "only-for-tests"
 VARIABLE = "PROGNODE_TEST_POSTGRES"
 BINARIES = "/usr/lib/postgresql"
+SERVER_USER = "postgres"
+"""Made by Debian's package."""
 
 
 @dataclass
@@ -49,6 +51,15 @@ class Postgres:
             self.program.process.send_signal(how)
             self.program.process.wait(components.STOP_LIMIT_S)
 
+    def kill(self) -> None:
+        """SIGKILL to its first process; the others notice by themselves, and this returns when all are gone."""
+        pid = self.program.process.pid
+        family = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+        self.program.discard()
+        components.wait_until(
+            lambda: not any(Path(f"/proc/{one}").exists() for one in family), "the end of PostgreSQL"
+        )
+
     def start(self) -> None:
         """Start again on the same folder and port."""
         self.program = _run(self.folder, self.port)
@@ -60,9 +71,7 @@ def start_postgres(folder: Path) -> Postgres:
     data = folder / "data"
     password = folder / "password"
     password.write_text(PASSWORD)
-    if os.geteuid() == 0:
-        for path in (folder, password):
-            shutil.chown(path, _server_user())
+    give_to_server(folder, password)
     command = [*_as_server_user(), str(binaries / "initdb"), "--pgdata", str(data), "--username", USER]
     command += [
         "--pwfile",
@@ -77,6 +86,13 @@ def start_postgres(folder: Path) -> Postgres:
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     port = components.free_port()
     return Postgres(_run(folder, port), folder, port)
+
+
+def give_to_server(*paths: Path) -> None:
+    """Make the user that runs the server the owner of these files and folders."""
+    if os.geteuid() == 0:
+        for path in paths:
+            shutil.chown(path, SERVER_USER)
 
 
 def _run(folder: Path, port: int) -> components.Program:
@@ -123,11 +139,7 @@ def _as_server_user() -> list[str]:
     """PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return []
-    return ["setpriv", "--reuid", _server_user(), "--regid", _server_user(), "--clear-groups"]
-
-
-def _server_user() -> str:
-    return "postgres"
+    return ["setpriv", "--reuid", SERVER_USER, "--regid", SERVER_USER, "--clear-groups"]
 
 
 # ---------------------------------------------------------------- one server for all tests

@@ -43,6 +43,8 @@ def downgrade(address: str, revision: str) -> str:
         _require_not_newer(db)
         _require_known(revision)
         command.downgrade(_config(db), revision)
+        if revision == NOTHING:
+            db.execute(text("DROP TABLE IF EXISTS alembic_version"))
         return revision_of(db)
 
 
