@@ -87,7 +87,7 @@ ENDS = {
 @pytest.mark.parametrize("end", ENDS)
 def test_a_restart_in_the_middle_loses_nothing(server, tmp_path, end):
     """Whatever ends the server: every acknowledged row is there, meanwhile it is Unavailable, and then it works again."""
-    index = SqlIndex(index_url(tmp_path, server.url))
+    index = SqlIndex(index_url(tmp_path, server.address))
     with Registrations(index) as running:
         running.wait_for_more()
         ENDS[end](server)
@@ -104,11 +104,11 @@ def test_a_restart_in_the_middle_loses_nothing(server, tmp_path, end):
 
 def test_a_server_without_a_free_connection_is_waited_for(tmp_path, server):
     """Too many connections: Unavailable at once, and the next call works when one is free."""
-    url = index_url(tmp_path, server.url)
+    url = index_url(tmp_path, server.address)
     index = SqlIndex(url)
     index.close()
     name = url.rpartition("/")[2]
-    with talk(server.url) as db:
+    with talk(server.address) as db:
         db.run(
             "CREATE ROLE few LOGIN PASSWORD 'few' IN ROLE pg_read_all_data, pg_write_all_data CONNECTION LIMIT 1"
         )
@@ -135,7 +135,7 @@ def test_more_callers_than_connections_wait_or_are_told(tmp_path, server, monkey
     monkeypatch.setitem(postgres_connection.POOL, "pool_size", 1)
     monkeypatch.setitem(postgres_connection.POOL, "max_overflow", 1)
     monkeypatch.setitem(postgres_connection.POOL, "pool_timeout", 0.2)
-    url = index_url(tmp_path, server.url)
+    url = index_url(tmp_path, server.address)
     index = SqlIndex(url)
     index.register(samples.instance(0), "patient")
     with talk(url) as db, ThreadPoolExecutor(4) as pool:
@@ -154,7 +154,7 @@ def test_more_callers_than_connections_wait_or_are_told(tmp_path, server, monkey
 
 def test_32_associations_register_at_once(tmp_path, server):
     """The pool has a connection for every association of a receiver."""
-    index = SqlIndex(index_url(tmp_path, server.url))
+    index = SqlIndex(index_url(tmp_path, server.address))
     with ThreadPoolExecutor(32) as pool:
         outcomes = list(
             pool.map(lambda number: index.register(samples.instance(number), "patient"), range(320))
@@ -167,7 +167,7 @@ def test_32_associations_register_at_once(tmp_path, server):
 def test_a_statement_that_takes_too_long_is_given_up(tmp_path, server, monkeypatch):
     """A lock that somebody holds keeps no association for ever; nothing of the registration is left."""
     monkeypatch.setattr(postgres_connection, "STATEMENT_TIMEOUT_S", 0.3)
-    url = index_url(tmp_path, server.url)
+    url = index_url(tmp_path, server.address)
     index = SqlIndex(url)
     index.register(samples.instance(0), "patient")
     with talk(url) as db:
@@ -193,8 +193,8 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch):
 
 def test_two_transactions_that_wait_for_each_other_are_sorted_out(tmp_path, server):
     """The one that the server ends is tried again, and its caller never knows."""
-    url = index_url(tmp_path, server.url)
-    with talk(server.url) as db:
+    url = index_url(tmp_path, server.address)
+    with talk(server.address) as db:
         db.run(f"ALTER DATABASE {url.rpartition('/')[2]} SET deadlock_timeout = '3s'")
     index = SqlIndex(url)
     index.register(samples.instance(0), "patient")
@@ -224,13 +224,13 @@ def deadlocks(url: str) -> int:
 
 
 def blocked(server: Postgres) -> bool:
-    with talk(server.url) as db:
+    with talk(server.address) as db:
         return bool(db.run("SELECT 1 FROM pg_locks WHERE NOT granted"))
 
 
 def test_a_large_card_does_not_stall(tmp_path, server):
     """A statement larger than any buffer arrives whole: the card of a segmentation with many frames."""
-    index = SqlIndex(index_url(tmp_path, server.url))
+    index = SqlIndex(index_url(tmp_path, server.address))
     planes = [{"z_mm": 1.25 * number, "text": "x" * 100} for number in range(20_000)]
     large = dataclasses.replace(samples.instance(1), card={"planes": planes})
     assert index.register(large, "patient") is Registered.NEW
@@ -268,10 +268,10 @@ def encrypted(server) -> Iterator[Postgres]:
 
 
 def set_tls(server: Postgres, *, on: bool) -> None:
-    with talk(server.url) as db:
+    with talk(server.address) as db:
         db.run(f"ALTER SYSTEM SET ssl = {'on' if on else 'off'}")
         db.run("SELECT pg_reload_conf()")
-    components.wait_until(lambda: encrypts(server.url) is on, "the server's change of TLS")
+    components.wait_until(lambda: encrypts(server.address) is on, "the server's change of TLS")
 
 
 def encrypts(url: str) -> bool:
@@ -296,7 +296,7 @@ def connections(url: str) -> list[bool]:
 )
 def test_the_url_says_whether_the_connection_is_encrypted(encrypted, tmp_path, mode, encrypted_then):
     """``sslmode`` as PostgreSQL's own clients know it."""
-    url = index_url(tmp_path, encrypted.url)
+    url = index_url(tmp_path, encrypted.address)
     index = SqlIndex(f"{url}?sslmode={mode}")
     assert index.register(samples.instance(1), "patient") is Registered.NEW
     assert set(connections(url)) == {encrypted_then}
@@ -306,10 +306,10 @@ def test_the_url_says_whether_the_connection_is_encrypted(encrypted, tmp_path, m
 def test_a_certificate_that_nobody_vouches_for_is_refused(encrypted, tmp_path):
     """``verify-full`` does not talk to a server that might be another one; the sentence says what is wrong."""
     with pytest.raises(BadRequest, match="certificate is not trusted"):
-        SqlIndex(f"{index_url(tmp_path, encrypted.url)}?sslmode=verify-full")
+        SqlIndex(f"{index_url(tmp_path, encrypted.address)}?sslmode=verify-full")
 
 
 def test_encryption_that_is_required_is_not_given_up(server, tmp_path):
     """A server without TLS is refused where the URL asks for it."""
     with pytest.raises(BadRequest, match=r"offers no TLS.*sslmode=disable"):
-        SqlIndex(f"{index_url(tmp_path, server.url)}?sslmode=require")
+        SqlIndex(f"{index_url(tmp_path, server.address)}?sslmode=require")

@@ -6,7 +6,6 @@ there are called ``prognode_test_...`` and are left.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import hashlib
@@ -14,7 +13,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +22,9 @@ from pg8000.native import Connection, Error, InterfaceError
 from sqlalchemy import make_url
 
 from prognode.adapters import index_schema
+from servers.shared import shared
 
 USER, PASSWORD = "prognode", "only-for-tests"
-VARIABLE = "PROGNODE_TEST_POSTGRES"
 BINARIES = "/usr/lib/postgresql"
 SERVER_USER = "postgres"
 """Made by Debian's package."""
@@ -41,8 +39,8 @@ class Postgres:
     port: int
 
     @property
-    def url(self) -> str:
-        """Of the data base that every cluster has."""
+    def address(self) -> str:
+        """URL of the data base that every cluster has."""
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/postgres"
 
     def stop(self, how: int = signal.SIGINT) -> None:
@@ -146,19 +144,8 @@ def _as_server_user() -> list[str]:
 
 
 def shared_postgres() -> str:
-    """URL of the server that the tests of this process and of its children share."""
-    if VARIABLE not in os.environ:
-        folder = Path(tempfile.mkdtemp(prefix="prognode-postgres-"))
-        server = start_postgres(folder)
-        atexit.register(_end, server, os.getpid())
-        os.environ[VARIABLE] = server.url
-    return os.environ[VARIABLE]
-
-
-def _end(server: Postgres, owner: int) -> None:
-    if os.getpid() == owner:  # a fork that ends leaves the server to its parent
-        server.stop()
-        shutil.rmtree(server.folder, ignore_errors=True)
+    """URL of the server that all tests share."""
+    return shared("POSTGRES", start_postgres)
 
 
 def index_url(address: Path, server: str | None = None) -> str:
