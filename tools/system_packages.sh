@@ -1,10 +1,12 @@
 #!/bin/sh
-# Brings the real components that the tests talk to (Orthanc, DCMTK, validators, Chromium, nginx), where it may.
+# Brings the real components that the tests talk to (Orthanc, DCMTK, validators, Chromium, nginx, PostgreSQL), where it may.
 # usage: system_packages.sh install    install what is missing, when root on a Debian system
 #        system_packages.sh report     list what is left out and the command that brings it; fails when CI=true
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
+# Debian keeps PostgreSQL's servers off the path, a folder for each version
+for folder in /usr/lib/postgresql/*/bin; do PATH=$PATH:$folder; done
 
 missing_packages() {
     while IFS="$(printf '\t')" read -r component packages; do

@@ -11,6 +11,7 @@ import typer
 
 from apps.cli import (
     cases,
+    database,
     dead_letters,
     inspection,
     laboratory,
@@ -41,6 +42,7 @@ app.command("echo")(network.echo)
 app.command("send")(network.send)
 app.add_typer(cases.app, name="case")
 app.add_typer(dead_letters.app, name="dlq")
+app.add_typer(database.app, name="db")
 app.add_typer(recipes.app, name="recipe")
 app.add_typer(weights.app, name="weights")
 app.add_typer(synthetic.app, name="synth")

@@ -5,7 +5,7 @@ Every method may raise :class:`~prognode.errors.Unavailable` when the outside do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -137,18 +137,33 @@ class Index(Protocol):
     def save_assessment(
         self, case: Case | None, study_instance_uid: str, revision: int, events: Sequence[Event]
     ) -> None:
-        """In ONE transaction: case row, assessed revision, and ``events`` into the outbox."""
+        """In ONE transaction: case row, assessed revision, and ``events`` into the outbox.
+
+        Several may assess a study at once. An assessment of an older revision than one that is saved changes nothing;
+        of one revision, waiting does not undo a decision. Where the stored case says the same already (the same
+        ``input_digest``, not waiting), ``events`` are out and are not put there again.
+        """
 
     def save_outcome(self, case_id: str, input_digest: str, state: CaseState, outcome: JSON) -> bool:
         """Set state and outcome if the case's input digest is still ``input_digest``; False if it moved on."""
 
-    def outbox(self, limit: int = 100) -> list[tuple[int, Event]]: ...
+    def outbox(self, limit: int = 100) -> list[tuple[int, Event]]:
+        """What waits to be published, oldest first, to look at: (number, fact)."""
 
-    def outbox_done(self, ids: Iterable[int]) -> None: ...
+    def publish_outbox(self, publish: Callable[[Sequence[Event]], None], limit: int = 100) -> int:
+        """Give the oldest facts to ``publish`` and take them out of the outbox; how many.
+
+        What ``publish`` raises leaves them there. Of several who do this at once, one publishes at a time, so that the
+        facts of a case keep their order; who would wait too long returns 0. Nobody who writes waits for ``publish``.
+        """
+
+    def outbox_age_s(self) -> float:
+        """How long the oldest fact in the outbox has waited; 0 when it is empty."""
 
     def case(self, case_id: str) -> Case | None: ...
 
-    def cases(self) -> list[Case]: ...
+    def cases(self, state: CaseState | None = None) -> list[Case]:
+        """All cases, or those in one state; newest last."""
 
     def choices(self, case_id: str) -> JSON:
         """Operator's choices: {"phases": {series_uid: "arterial"|"venous"}, "rois": {phase: "object_uid#number"}}."""

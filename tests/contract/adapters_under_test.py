@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from servers.kafka import shared_kafka
+from servers.postgres import index_url
 from servers.s3 import s3_settings, shared_s3
 
 from prognode.adapters.kafka_bus import KafkaBus
@@ -59,6 +60,7 @@ OBJECT_STORES: dict[str, Callable[[Path], ObjectStore]] = {
 }
 INDEXES: dict[str, Callable[[Path], Index]] = {
     "sqlite": lambda address: SqlIndex(address / "index.db"),
+    "postgres": lambda address: SqlIndex(index_url(address)),
 }
 BUSES: dict[str, BusUnderTest] = {
     "sqlite": BusUnderTest(

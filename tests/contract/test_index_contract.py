@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -41,6 +42,16 @@ def test_times_are_moments(index):
     received = index.instance(samples.instance(1).sop_instance_uid).received_at
     assert received == local
     assert received.tzinfo == UTC
+
+
+def test_every_text_that_json_can_hold_comes_back(index):
+    """A card may quote a header that holds zero bytes, line ends, half a surrogate pair, or any letter."""
+    text = "\0 \x1f \n \ud83d ' \" \\ % : ÄÖ 漢 \U0001f600"
+    instance = dataclasses.replace(
+        samples.instance(1), card={"series_description": text, text: [1e-300, None]}
+    )
+    index.register(instance, "patient")
+    assert index.instance(instance.sop_instance_uid) == instance
 
 
 def test_unknown_things_are_none_or_empty(index):
@@ -232,20 +243,169 @@ def test_an_assessment_does_not_forget_the_outcome_of_the_same_inputs(index):
     assert index.case("case-1") == moved_on
 
 
-def test_the_outbox_is_read_in_order_and_emptied_by_id(index):
-    """Oldest first, at most ``limit``; ids that are done do not come again and are never given anew."""
+def test_two_assessors_who_agree_publish_once(index, reopen):
+    """Many who come to the same result at once leave one row and one fact, whichever revision each of them saw."""
+    ready = samples.case(state=CaseState.READY, input_digest="d1")
+    handles = [index, reopen(), reopen()]
+
+    def save(number):
+        handles[number % 3].save_assessment(ready, STUDY, 1 + number // 12, [samples.event(number)])
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(save, range(24)))
+    assert index.case("case-1") == ready
+    assert len(index.outbox()) == 1
+
+
+def test_the_same_result_again_is_news_after_another_one(index):
+    """Facts of a result go out again where the case said something else, or waited, in between."""
+    ready = samples.case(state=CaseState.READY, input_digest="d1")
+    index.save_assessment(ready, STUDY, 1, [samples.event(1)])
+    index.save_assessment(
+        samples.case(state=CaseState.READY, input_digest="d2"), STUDY, 2, [samples.event(2)]
+    )
+    index.save_assessment(ready, STUDY, 3, [samples.event(3)])
+    index.save_assessment(samples.case(), STUDY, 4, [])
+    index.save_assessment(ready, STUDY, 5, [samples.event(5)])
+    assert [event for _, event in index.outbox()] == [samples.event(number) for number in (1, 2, 3, 5)]
+
+
+def test_of_one_revision_waiting_does_not_undo_a_decision(index):
+    """A slower assessor who still waits changes nothing; at a newer revision waiting is news."""
+    refused = samples.case(state=CaseState.NOT_EVALUABLE, input_digest="d1")
+    index.save_assessment(refused, STUDY, 4, [samples.event(1)])
+    index.save_assessment(samples.case(), STUDY, 4, [])
+    assert index.case("case-1") == refused
+    index.save_assessment(samples.case(), STUDY, 5, [])
+    assert index.case("case-1") == samples.case()
+
+
+# ---------------------------------------------------------------- outbox
+
+
+def test_the_outbox_is_published_in_order(index):
+    """Oldest first, at most ``limit``; what was published does not come again, and no number is ever given anew."""
+    published = []
     index.save_assessment(None, STUDY, 1, [samples.event(number) for number in range(5)])
-    rows = index.outbox(limit=3)
-    assert [event for _, event in rows] == [samples.event(number) for number in range(3)]
-    index.outbox_done([row_id for row_id, _ in rows])
-    rest = index.outbox()
-    assert [event for _, event in rest] == [samples.event(3), samples.event(4)]
-    index.outbox_done([row_id for row_id, _ in rest])
+    last = index.outbox()[-1][0]
+    assert index.publish_outbox(published.extend, limit=3) == 3
+    assert published == [samples.event(number) for number in range(3)]
+    assert [event for _, event in index.outbox()] == [samples.event(3), samples.event(4)]
+    assert index.publish_outbox(published.extend) == 2
+    assert published == [samples.event(number) for number in range(5)]
+    assert index.publish_outbox(published.extend) == 0
     index.save_assessment(None, STUDY, 2, [samples.event(9)])
-    assert index.outbox()[0][0] > rest[-1][0]
+    assert index.outbox()[0][0] > last
+
+
+def test_a_fact_keeps_its_id_and_trace(index, reopen):
+    """Whenever a fact is published, it goes under the id and the trace context that it was written with."""
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    fact = dataclasses.replace(samples.event(1), traceparent=traceparent)
+    index.save_clinical("case-1", {}, [fact])
+    (waiting,) = [event for _, event in reopen().outbox()]
+    published = []
+    reopen().publish_outbox(published.extend)
+    for found in (waiting, *published):
+        assert (found, found.traceparent, found.id) == (fact, traceparent, fact.id)
+
+
+def test_what_could_not_be_published_stays(index, reopen):
+    """When publishing raises, every fact is still there and goes out the next time, once."""
+
+    def no_bus(_events):
+        raise ConnectionError("the bus is away")
+
+    events = [samples.event(number) for number in range(4)]
+    index.save_assessment(None, STUDY, 1, events)
+    with pytest.raises(ConnectionError):
+        index.publish_outbox(no_bus)
+    assert [event for _, event in reopen().outbox()] == events
+    published = []
+    assert index.publish_outbox(published.extend) == 4
+    assert published == events
+    assert index.outbox() == []
+
+
+def test_two_relays_publish_each_fact_once_and_in_order(reopen):
+    """Whoever relays, and however many, the bus sees the facts in the order of the outbox, none of them twice."""
+    events = [samples.event(number) for number in range(60)]
+    reopen().save_assessment(None, STUDY, 1, events)
+    published = []
+
+    def slowly(some):
+        for event in some:
+            time.sleep(0.001)
+            published.append(event)
+
+    def relay(index):
+        while index.outbox():
+            index.publish_outbox(slowly, limit=7)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(relay, [reopen() for _ in range(3)]))
+    assert published == events
+
+
+def test_nobody_who_writes_waits_for_the_bus(index, reopen):
+    """While facts are being published, instances are registered and more facts written; these go out next."""
+    index.save_assessment(None, STUDY, 1, [samples.event(1)])
+    beside = reopen()
+
+    def publish(_events):
+        assert beside.register(samples.instance(1), "patient") is Registered.NEW
+        beside.save_clinical("case-1", {"m_stage": "M0"}, [samples.event(2)])
+
+    assert index.publish_outbox(publish) == 1
+    assert [event for _, event in index.outbox()] == [samples.event(2)]
+
+
+def test_a_relay_does_not_wait_for_ever(index, reopen):
+    """While another one publishes, a relay comes back with 0 and has published nothing."""
+    index.save_assessment(None, STUDY, 1, [samples.event(1)])
+    beside, published = reopen(), []
+
+    def publish(_events):
+        assert beside.publish_outbox(published.extend) == 0
+
+    assert index.publish_outbox(publish) == 1
+    assert published == []
+
+
+def test_the_age_of_the_outbox_is_that_of_its_oldest_fact(index):
+    """0 when nothing waits; it grows while the oldest fact waits, and ends when that one is published."""
+    assert index.outbox_age_s() == 0.0
+    index.save_clinical("case-1", {}, [samples.event(1)])
+    first = index.outbox_age_s()
+    time.sleep(0.05)
+    begin = time.monotonic()
+    index.save_clinical("case-1", {}, [samples.event(2)])
+    assert index.outbox_age_s() >= first + 0.05
+    index.publish_outbox(lambda _events: None, limit=1)
+    assert index.outbox_age_s() <= time.monotonic() - begin + 0.02
+    index.publish_outbox(lambda _events: None)
+    assert index.outbox_age_s() == 0.0
 
 
 # ---------------------------------------------------------------- choices, covariates, deliveries
+
+
+def test_cases_are_listed_by_state(index):
+    """All cases, newest last, or those in one state."""
+    listed = [
+        samples.case(
+            f"case-{number}",
+            study_instance_uid=f"1.2.{number}",
+            updated_at=datetime(2026, 1, 9 - number, tzinfo=UTC),
+            state=CaseState.WAITING if number % 2 else CaseState.REPORTED,
+        )
+        for number in range(5)
+    ]
+    for case in listed:
+        index.save_assessment(case, case.study_instance_uid, 1, [])
+    assert index.cases() == listed[::-1]
+    assert index.cases(CaseState.WAITING) == [listed[3], listed[1]]
+    assert index.cases(CaseState.NOT_EVALUABLE) == []
 
 
 def test_choices_and_covariates_are_kept(index, reopen):
@@ -272,3 +432,11 @@ def test_deliveries_are_kept_by_object_and_destination(index, reopen):
     assert reopen().delivery("1.2", "PACS-A") == stored
     assert reopen().deliveries("1.2") == [stored, second]
     assert reopen().deliveries() == [stored, second, third]
+
+
+def test_names_are_ordered_byte_by_byte(index):
+    """The order does not depend on the language of a server: capitals before small letters, digits before both."""
+    names = ["PACS 10", "PACS-2", "PACS_1", "b", "pacs", "Ä"]
+    for name in reversed(names):
+        index.save_delivery(Delivery("1.2", name, "pending", 0, "", datetime(2026, 1, 2, tzinfo=UTC)))
+    assert [delivery.destination for delivery in index.deliveries()] == names

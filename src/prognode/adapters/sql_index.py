@@ -8,31 +8,18 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy
 from sqlalchemy import (
-    BigInteger,
-    Column,
     Connection,
-    DateTime,
-    Dialect,
-    Engine,
-    ForeignKey,
     Insert,
-    Integer,
-    MetaData,
     Row,
-    String,
     Table,
-    Text,
-    create_engine,
     delete,
-    event,
     func,
     insert,
     literal_column,
@@ -40,128 +27,51 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.types import TypeDecorator
 
+from prognode.adapters.index_schema import require_current
+from prognode.adapters.index_tables import (
+    CASES,
+    CHOICES,
+    CLINICAL,
+    DELIVERIES,
+    INSTANCES,
+    OUTBOX,
+    PROBLEMS,
+    STUDIES,
+)
+from prognode.adapters.postgres_connection import open_postgres
+from prognode.adapters.sql_errors import Locked, again_when_overlapped, database_errors
+from prognode.adapters.sqlite_connection import make_tables, only_relay, open_sqlite, prepare_sqlite
 from prognode.adapters.sqlite_registration import GroupedRegistration
-from prognode.errors import Unavailable
 from prognode.ports import JSON, Case, CaseState, Delivery, Event, Instance, Registered
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment. SQLite forgets time zones, so it is stored as UTC and given back as UTC."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-METADATA = MetaData()
-_AUTO_ID = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER numbers itself in SQLite
-
-STUDIES = Table(
-    "studies",
-    METADATA,
-    Column("study_instance_uid", String(64), primary_key=True),
-    Column("patient_key", String(64)),
-    Column("revision", Integer, nullable=False, default=0),
-    Column("assessed_revision", Integer, nullable=False, default=0),
-)
-INSTANCES = Table(
-    "instances",
-    METADATA,
-    Column("sop_instance_uid", String(64), primary_key=True),
-    Column("sop_class_uid", String(64), nullable=False),
-    Column("transfer_syntax_uid", String(64), nullable=False),
-    Column("study_instance_uid", ForeignKey("studies.study_instance_uid"), nullable=False, index=True),
-    Column("series_instance_uid", String(64), nullable=False),
-    Column("modality", String(16), nullable=False),
-    Column("object_key", Text, nullable=False),
-    Column("sha256", String(64), nullable=False),
-    Column("size_bytes", BigInteger, nullable=False),
-    Column("received_at", UtcDateTime, nullable=False),
-    Column("card", sqlalchemy.JSON, nullable=False),
-)
-PROBLEMS = Table(
-    "problems",
-    METADATA,
-    Column("study_instance_uid", String(64), primary_key=True),
-    Column("kind", String(64), primary_key=True),
-    Column("detail", String(512), primary_key=True),
-    Column("count", Integer, nullable=False),
-    Column("first_at", UtcDateTime, nullable=False),
-    Column("last_at", UtcDateTime, nullable=False),
-)
-CASES = Table(
-    "cases",
-    METADATA,
-    Column("case_id", String(64), primary_key=True),
-    Column("study_instance_uid", String(64), nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("updated_at", UtcDateTime, nullable=False),
-    Column("input_digest", String(64)),
-    Column("assessment", sqlalchemy.JSON, nullable=False),
-    Column("outcome", sqlalchemy.JSON, nullable=False),
-)
-OUTBOX = Table(
-    "outbox",
-    METADATA,
-    Column("id", _AUTO_ID, primary_key=True, autoincrement=True),
-    Column("topic", String(64), nullable=False),
-    Column("key", String(64), nullable=False),
-    Column("payload", sqlalchemy.JSON, nullable=False),
-    sqlite_autoincrement=True,
-)
-CHOICES = Table(
-    "choices",
-    METADATA,
-    Column("case_id", String(64), primary_key=True),
-    Column("value", sqlalchemy.JSON, nullable=False),
-)
-CLINICAL = Table(
-    "clinical",
-    METADATA,
-    Column("case_id", String(64), primary_key=True),
-    Column("value", sqlalchemy.JSON, nullable=False),
-)
-DELIVERIES = Table(
-    "deliveries",
-    METADATA,
-    Column("sop_instance_uid", String(64), primary_key=True),
-    Column("destination", String(64), primary_key=True),
-    Column("state", String(16), nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("last_status", Text, nullable=False),
-    Column("updated_at", UtcDateTime, nullable=False),
-)
+RELAY_PATIENCE_S = 1.0
+"""How long one relay waits for another before it leaves the outbox to it."""
+ONE_RELAY = 7_302_002
+"""PostgreSQL's advisory lock of whoever relays."""
 
 
 class SqlIndex:
     """An :class:`~prognode.ports.Index` in a SQL data base. Safe for many threads and several processes.
 
-    ``address`` is the path of an SQLite file, an SQLAlchemy URL, or an engine.
+    ``address`` is the path of an SQLite file, or a URL that begins with ``sqlite:`` or ``postgresql:``. A file gets the
+    tables that it lacks; a PostgreSQL data base must have them. Raises BadRequest for an address that a person must
+    mend and for another schema than this code's, Unavailable when the data base does not answer.
     """
 
-    def __init__(self, address: Path | str | Engine) -> None:
-        self._engine = (
-            address if isinstance(address, Engine) else create_engine(_url(address), **_pool(address))
-        )
-        self._sqlite = self._engine.dialect.name == "sqlite"
-        if self._sqlite:
-            _prepare_sqlite(self._engine)
+    def __init__(self, address: Path | str) -> None:
+        self._sqlite = isinstance(address, Path) or "://" not in address or address.startswith("sqlite:")
+        self._engine = open_sqlite(address) if self._sqlite else open_postgres(str(address))
         self._one_writer = threading.Lock()
         self._together = GroupedRegistration(
             (STUDIES, INSTANCES), _next_revision(sqlite.insert(STUDIES)), self._one_writer, self._on_driver
         )
-        with self._write() as db:
-            METADATA.create_all(db)
+        if self._sqlite:
+            prepare_sqlite(self._engine)
+            with self._write() as db:
+                make_tables(db)
+        else:
+            require_current(self._engine)
 
     def close(self) -> None:
         """Close the connections; the index opens them again when it is used."""
@@ -169,6 +79,7 @@ class SqlIndex:
 
     # ------------------------------------------------------------ instances
 
+    @again_when_overlapped
     def register(self, instance: Instance, patient_key: str) -> Registered:
         if self._sqlite:
             return self._together.register(instance, patient_key)
@@ -213,6 +124,7 @@ class SqlIndex:
 
     # ------------------------------------------------------------ problems
 
+    @again_when_overlapped
     def report_problem(self, study_instance_uid: str, kind: str, detail: str) -> None:
         now = datetime.now(tz=UTC)
         same = {"study_instance_uid": study_instance_uid, "kind": kind, "detail": detail[:512]}
@@ -238,34 +150,45 @@ class SqlIndex:
         with self._read() as db:
             return [(study, revision) for study, revision in db.execute(query)]
 
+    @again_when_overlapped
     def touch(self, study_instance_uid: str) -> None:
         with self._write() as db:
             self._raise_revision(db, study_instance_uid, None)
 
+    @again_when_overlapped
     def save_assessment(
         self, case: Case | None, study_instance_uid: str, revision: int, events: Sequence[Event]
     ) -> None:
-        """As the port says. An assessment older than one that is saved changes nothing.
+        """As the port says. The study's row is locked first, so that its assessments follow one another.
 
         An outcome that scoring saved for the same inputs meanwhile is kept, together with its state.
         """
         with self._write() as db:
             self._insert_unless_there(db, STUDIES, study_instance_uid=study_instance_uid, revision=revision)
-            if not _mark_assessed(db, study_instance_uid, revision):
+            same = STUDIES.c.study_instance_uid == study_instance_uid
+            assessed = db.scalar(select(STUDIES.c.assessed_revision).where(same).with_for_update()) or 0
+            if assessed > revision:
                 return
-            if case is not None:
-                self._save_case(db, case)
-            _add_to_outbox(db, events)
+            if case is None or self._save_case(db, case, beside_another=assessed == revision):
+                _add_to_outbox(db, events)
+            db.execute(update(STUDIES).where(same).values(assessed_revision=revision))
 
-    def _save_case(self, db: Connection, case: Case) -> None:
+    def _save_case(self, db: Connection, case: Case, *, beside_another: bool) -> bool:
+        """Save the case; whether it says anything that the stored one does not say already."""
         row = _values(case)
         if self._insert_unless_there(db, CASES, **row):
-            return
+            return True
         known = db.execute(select(CASES).where(CASES.c.case_id == case.case_id).with_for_update()).one()
-        if known.outcome and case.input_digest and known.input_digest == case.input_digest:
+        decided = known.state != CaseState.WAITING
+        if beside_another and decided and case.state is CaseState.WAITING:
+            return False
+        same_inputs = case.input_digest is not None and known.input_digest == case.input_digest
+        if same_inputs and known.outcome:
             row |= {"state": known.state, "outcome": known.outcome}
         db.execute(update(CASES).where(CASES.c.case_id == case.case_id).values(**row))
+        return not (same_inputs and decided)
 
+    @again_when_overlapped
     def save_outcome(self, case_id: str, input_digest: str, state: CaseState, outcome: JSON) -> bool:
         statement = (
             update(CASES)
@@ -276,13 +199,41 @@ class SqlIndex:
             return db.execute(statement).rowcount == 1
 
     def outbox(self, limit: int = 100) -> list[tuple[int, Event]]:
-        query = select(OUTBOX).order_by(OUTBOX.c.id).limit(limit)
         with self._read() as db:
-            return [(row.id, Event(row.topic, row.key, row.payload)) for row in db.execute(query)]
+            return _outbox(db, limit)
 
-    def outbox_done(self, ids: Iterable[int]) -> None:
-        with self._write() as db:
-            db.execute(delete(OUTBOX).where(OUTBOX.c.id.in_(list(ids))))
+    def outbox_age_s(self) -> float:
+        query = select(OUTBOX.c.created_at).order_by(OUTBOX.c.id).limit(1)
+        with self._read() as db:
+            oldest = db.scalar(query)
+        return 0.0 if oldest is None else max(0.0, (datetime.now(tz=UTC) - oldest) / timedelta(seconds=1))
+
+    def publish_outbox(self, publish: Callable[[Sequence[Event]], None], limit: int = 100) -> int:
+        return self._publish_here(publish, limit) if self._sqlite else self._publish_of_many(publish, limit)
+
+    def _publish_here(self, publish: Callable[[Sequence[Event]], None], limit: int) -> int:
+        """Publish between two transactions: nobody who writes waits for the bus."""
+        with only_relay(self._engine) as alone:
+            rows = self.outbox(limit) if alone else []
+            if rows:
+                publish([fact for _, fact in rows])
+                with self._write() as db:
+                    _remove_from_outbox(db, rows)
+        return len(rows)
+
+    def _publish_of_many(self, publish: Callable[[Sequence[Event]], None], limit: int) -> int:
+        """Publish within the transaction whose lock keeps the relays of other processes waiting."""
+        try:
+            with self._write() as db:
+                db.execute(select(func.set_config("lock_timeout", f"{1000 * RELAY_PATIENCE_S:.0f}", True)))
+                db.execute(select(func.pg_advisory_xact_lock(ONE_RELAY)))
+                rows = _outbox(db, limit)
+                if rows:
+                    publish([fact for _, fact in rows])
+                    _remove_from_outbox(db, rows)
+        except Locked:
+            return 0
+        return len(rows)
 
     # ------------------------------------------------------------ cases
 
@@ -291,15 +242,17 @@ class SqlIndex:
             row = db.execute(select(CASES).where(CASES.c.case_id == case_id)).one_or_none()
         return None if row is None else _case(row)
 
-    def cases(self) -> list[Case]:
+    def cases(self, state: CaseState | None = None) -> list[Case]:
+        query = select(CASES).order_by(CASES.c.updated_at, CASES.c.case_id)
+        if state is not None:
+            query = query.where(CASES.c.state == str(state))
         with self._read() as db:
-            return [
-                _case(row) for row in db.execute(select(CASES).order_by(CASES.c.updated_at, CASES.c.case_id))
-            ]
+            return [_case(row) for row in db.execute(query)]
 
     def choices(self, case_id: str) -> JSON:
         return self._value(CHOICES, case_id)
 
+    @again_when_overlapped
     def save_choices(self, case_id: str, choices: JSON) -> None:
         with self._write() as db:
             self._save_value(db, CHOICES, case_id, choices)
@@ -307,6 +260,7 @@ class SqlIndex:
     def clinical(self, case_id: str) -> JSON:
         return self._value(CLINICAL, case_id)
 
+    @again_when_overlapped
     def save_clinical(self, case_id: str, values: JSON, events: Sequence[Event]) -> None:
         with self._write() as db:
             self._save_value(db, CLINICAL, case_id, values)
@@ -335,6 +289,7 @@ class SqlIndex:
         with self._read() as db:
             return [Delivery(*row) for row in db.execute(query)]
 
+    @again_when_overlapped
     def save_delivery(self, delivery: Delivery) -> None:
         row = _values(delivery)
         key = {name: row[name] for name in ("sop_instance_uid", "destination")}
@@ -348,7 +303,7 @@ class SqlIndex:
     def _write(self) -> Iterator[Connection]:
         with (
             self._one_writer if self._sqlite else nullcontext(),
-            _database_errors(),
+            database_errors(),
             self._engine.connect() as db,
             db.begin(),
         ):
@@ -357,14 +312,14 @@ class SqlIndex:
     @contextmanager
     def _on_driver(self) -> Iterator[sqlite3.Connection]:
         """A write transaction on SQLite's own connection, for whoever holds ``_one_writer``."""
-        with _database_errors(), self._engine.connect() as db, db.begin():
+        with database_errors(), self._engine.connect() as db, db.begin():
             driver = db.connection.driver_connection
             assert isinstance(driver, sqlite3.Connection)
             yield driver
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
-        with _database_errors(), self._engine.connect() as db:
+        with database_errors(), self._engine.connect() as db:
             yield db.execution_options(prognode_reads_only=True)
 
     def _insert_unless_there(self, db: Connection, table: Table, **values: Any) -> bool:
@@ -406,60 +361,29 @@ def _json_row(row: Row[Any]) -> JSON:
     }
 
 
-def _mark_assessed(db: Connection, study_instance_uid: str, revision: int) -> bool:
-    """Raise the assessed revision; False if it is already higher than ``revision``."""
-    statement = (
-        update(STUDIES)
-        .where(STUDIES.c.study_instance_uid == study_instance_uid, STUDIES.c.assessed_revision <= revision)
-        .values(assessed_revision=revision)
-    )
-    return db.execute(statement).rowcount == 1
+def _outbox(db: Connection, limit: int) -> list[tuple[int, Event]]:
+    query = select(OUTBOX).order_by(OUTBOX.c.id).limit(limit)
+    return [
+        (row.id, Event(row.topic, row.key, row.payload, row.traceparent, row.event_id))
+        for row in db.execute(query)
+    ]
 
 
 def _add_to_outbox(db: Connection, events: Sequence[Event]) -> None:
-    rows = [{"topic": fact.topic, "key": fact.key, "payload": fact.payload} for fact in events]
+    rows = [
+        {
+            "topic": fact.topic,
+            "key": fact.key,
+            "payload": fact.payload,
+            "traceparent": fact.traceparent,
+            "event_id": fact.id,
+            "created_at": datetime.now(tz=UTC),
+        }
+        for fact in events
+    ]
     if rows:
         db.execute(insert(OUTBOX), rows)
 
 
-# ---------------------------------------------------------------- connections
-
-
-def _url(address: Path | str) -> str:
-    return f"sqlite:///{address}" if isinstance(address, Path) or "://" not in address else address
-
-
-def _pool(address: Path | str) -> dict[str, Any]:
-    """Enough connections for every association of a receiver; PostgreSQL's are checked before use."""
-    return {"pool_size": 8, "max_overflow": 56, "pool_pre_ping": not _url(address).startswith("sqlite")}
-
-
-def _prepare_sqlite(engine: Engine) -> None:
-    """Durable commits, foreign keys, and transactions that begin where SQLAlchemy says (not where sqlite3 guesses)."""
-
-    @event.listens_for(engine, "connect")
-    def on_connect(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.isolation_level = None
-        for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def on_begin(db: Connection) -> None:
-        # IMMEDIATE: a transaction that reads and then writes would fail where another wrote between
-        reads_only = db.get_execution_options().get("prognode_reads_only", False)
-        db.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
-
-
-@contextmanager
-def _database_errors() -> Iterator[None]:
-    """A locked, full or unreachable data base is a peer that does not answer now; wrong statements are bugs."""
-    try:
-        yield
-    except OperationalError as error:
-        raise Unavailable(f"index: {type(error.orig).__name__}") from error
-    except sqlite3.OperationalError as error:
-        raise Unavailable(f"index: {type(error).__name__}") from error
-    except DBAPIError as error:
-        if not error.connection_invalidated:
-            raise
-        raise Unavailable("index: connection lost") from error
+def _remove_from_outbox(db: Connection, rows: Sequence[tuple[int, Event]]) -> None:
+    db.execute(delete(OUTBOX).where(OUTBOX.c.id.in_([row_id for row_id, _ in rows])))

@@ -1,7 +1,7 @@
 """Carries committed facts from the index to the bus, so that a crash between the two loses nothing.
 
 The index writes a fact in the same transaction as the state that it speaks of; this relay publishes it and only then
-marks it as sent. A crash in between publishes it twice, which every handler takes.
+takes it out. A crash in between publishes it twice, under the same id.
 """
 
 from __future__ import annotations
@@ -13,11 +13,7 @@ from prognode.ports import Bus, Index
 
 def relay(index: Index, bus: Bus) -> int:
     """Publish what waits in the outbox; the number of facts published."""
-    rows = index.outbox()
-    if rows:
-        bus.publish([event for _, event in rows])
-        index.outbox_done([row_id for row_id, _ in rows])
-    return len(rows)
+    return index.publish_outbox(bus.publish)
 
 
 def run(index: Index, bus: Bus, wake: threading.Event, stop: threading.Event) -> None:
