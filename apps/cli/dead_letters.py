@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from apps.cli.cases import ConfigOption, node_config
-from apps.cli.terminal import console, say, table, write_json
+from apps.cli.terminal import say, write_json
 from prognode.errors import BadRequest
 from prognode.ports import JSON, Bus
 
@@ -28,12 +28,14 @@ def list_letters(
     if as_json:
         write_json({"dead_letters": letters})
         return
-    shown = table("id", "fact", "case", "tries", "why")
-    shown.columns[0].no_wrap = True
     for letter in letters:
-        tries = str(letter["deliveries"])
-        shown.add_row(letter["id"], letter["topic"], letter["key"], tries, letter["why"])
-    console.print(shown if letters else "no dead letters")
+        tries = letter["deliveries"]
+        say(letter["id"], style="bold")
+        say(
+            f"  {letter['topic']} of case {letter['key']}, tried {tries} time{'s'[: tries != 1]}: {letter['why']}"
+        )
+    if not letters:
+        say("no dead letters")
 
 
 @app.command("replay")
