@@ -51,6 +51,8 @@ class Outside:
     """Which service this is, as events name their source."""
     alone: bool = True
     """Whether no other process works on the same data folder."""
+    clock: Clock = field(default_factory=SystemClock)
+    """The time at which objects are accepted."""
     woken: threading.Event = field(default_factory=threading.Event)
     """Set after facts were written to the outbox by this process."""
     commitments: CommitmentResults = field(default_factory=CommitmentResults)
@@ -80,11 +82,6 @@ class Outside:
     def clinical(self) -> ClinicalSource:
         """Where covariates are looked up."""
         return ClinicalCsv(self.config.clinical_csv) if self.config.clinical_csv else NoClinicalFile()
-
-    @cached_property
-    def clock(self) -> Clock:
-        """The time."""
-        return SystemClock()
 
     @cached_property
     def reader(self) -> StudyReader:

@@ -191,9 +191,13 @@ def distributed_node(
     servers: Servers | None = None,
     replicas: Mapping[str, int] | None = None,
     services: Sequence[str] = SERVICES,
+    changes: Mapping[str, Mapping[str, str]] | None = None,
     **overrides: Any,
 ) -> DistributedNode:
-    """Start a node of processes; the caller stops it. Every receiver beyond the first listens on a port of its own."""
+    """Start a node of processes; the caller stops it. Every receiver beyond the first listens on a port of its own.
+
+    ``changes`` are added to the environment of a service's replicas.
+    """
     path = distributed_config(folder, servers or shared_servers(folder), pacs, **overrides)
     node = DistributedNode(folder, path, load_config(path))
     for name in services:
@@ -201,6 +205,7 @@ def distributed_node(
             environment = service_environment(path, f"{name}-{replica}")
             if name == "receiver" and replica:
                 environment["PROGNODE_RECEIVER__PORT"] = str(free_port())
+            environment |= (changes or {}).get(name, {})
             node.services.append(ServiceProcess(name, folder, environment, replica))
     return node.start()
 

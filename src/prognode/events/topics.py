@@ -28,7 +28,8 @@ def topic_plan(topic: str) -> TopicPlan:
     schema = _schema(topic)
     hours = int(schema.get("x-retention-hours", DEFAULT_RETENTION_HOURS))
     cleanup = str(schema.get("x-cleanup", "delete"))
-    configs = {"cleanup.policy": cleanup}
+    # the broker's time: a service whose clock is wrong could else write what the broker refuses or deletes at once
+    configs = {"cleanup.policy": cleanup, "message.timestamp.type": "LogAppendTime"}
     if cleanup == "delete":
         configs["retention.ms"] = str(hours * 3600 * 1000)
     return TopicPlan(int(schema.get("x-partitions", DEFAULT_PARTITIONS)), configs)
