@@ -121,7 +121,7 @@ def _run(
     if not pending:
         raise BadRequest("there is no image with a position that a report could be pinned to")
     report = pending[0]
-    delivered = Event(facts.REPORT_DELIVERED, report.key, report.payload)
+    delivered = facts.report_delivered(report)
     figures = Illustration(scoring).on_report_delivered(delivered)
     on_step()
     return report, figures[0] if figures else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from prognode.errors import GaveUp, Unavailable
 from prognode.events import facts
+from prognode.events.models import Sent
 from prognode.ports import JSON, Clock, Delivery, Event, Index, ObjectStore, Pacs, SendResult
 from prognode.runtime.worker import Handler
 from services.dispatcher.outcome import Delivered, GiveUp, RetryLater, backoff_s, judge
@@ -50,7 +51,7 @@ class Dispatcher:
         """``report-ready`` -> one ``delivery-requested`` per destination; with none, the report is where it can be."""
         if not self.peers:
             return _report_delivered(event)
-        return [_delivery_requested(event, destination=name) for name in self.peers]
+        return [facts.delivery_requested(event, name) for name in self.peers]
 
     def on_delivery_requested(self, event: Event) -> Sequence[Event]:
         """``delivery-requested`` -> the next step of this delivery."""
@@ -97,14 +98,14 @@ class Dispatcher:
 
     def _ask_commitment(self, event: Event, result: SendResult, attempts: int) -> Sequence[Event]:
         """The event that comes back for the commitment step, knowing what was sent: by negotiation, perhaps a fall-back."""
-        if event.payload["destination"] not in self.committing:
+        destination = event.payload["destination"]
+        if destination not in self.committing:
             return []
-        sent = {
-            "sop_class_uid": result.sop_class_uid,
-            "sop_instance_uid": result.sop_instance_uid,
-            "attempts": attempts,
-        }
-        return [_delivery_requested(event, sent=sent)]
+        sent = Sent(
+            sop_class_uid=result.sop_class_uid, sop_instance_uid=result.sop_instance_uid, attempts=attempts
+        )
+        resends = event.payload.get("resends", 0)
+        return [facts.delivery_requested(event, destination, sent=sent, resends=resends)]
 
     def _commit(self, event: Event, peer: Pacs) -> Sequence[Event]:
         sent: JSON = event.payload["sent"]
@@ -138,7 +139,7 @@ class Dispatcher:
             self._save(event, "failed", attempts, why)
             raise GaveUp(why)
         self._save(event, "pending", attempts, why)
-        return [_delivery_requested(event, resends=resends)]
+        return [facts.delivery_requested(event, event.payload["destination"], resends=resends)]
 
     # ------------------------------------------------------------ state
 
@@ -157,15 +158,6 @@ class Dispatcher:
         return delivery.state in DELIVERED
 
 
-def _delivery_requested(event: Event, **fields: object) -> Event:
-    """The same object, with ``fields`` set; what an earlier step left behind does not travel on."""
-    payload = {key: value for key, value in event.payload.items() if key != "sent"}
-    return Event(facts.DELIVERY_REQUESTED, event.key, {**payload, **fields})
-
-
 def _report_delivered(event: Event) -> list[Event]:
     """Said of structured reports only: the figure is drawn after its report is out."""
-    if event.payload["kind"] != "sr":
-        return []
-    names = ("version", "case_id", "input_digest", "kind", "sop_instance_uid")
-    return [Event(facts.REPORT_DELIVERED, event.key, {name: event.payload[name] for name in names})]
+    return [facts.report_delivered(event)] if event.payload["kind"] == "sr" else []

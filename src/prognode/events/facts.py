@@ -1,4 +1,5 @@
-"""The facts, one constructor each, so that no service spells a topic or a field by hand.
+"""The facts, one constructor each, so that no service spells a topic or a field by hand; the type checker holds each
+constructor to the model that its schema gives.
 
 Events carry references only: case id, digests, object keys, SOP Instance UIDs of our own reports.
 Never pixels, never anything of the patient's.
@@ -10,6 +11,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from prognode.events import models
 
 CASE_READY = "case-ready"
 CASE_REFUSED = "case-refused"
@@ -46,13 +49,14 @@ class Event:
     """Names this statement of the fact: a consumer drops what comes again under the same id."""
 
 
-def _fact(topic: str, case_id: str, **fields: Any) -> Event:
-    return Event(topic, case_id, {"version": 1, "case_id": case_id, **fields})
+def _fact(topic: str, payload: models.Payload) -> Event:
+    data = dict(payload)
+    return Event(topic, str(data["case_id"]), data)
 
 
 def case_ready(case_id: str, input_digest: str) -> Event:
     """Every slice that the crops need is durable."""
-    return _fact(CASE_READY, case_id, input_digest=input_digest)
+    return _fact(CASE_READY, models.CaseReadyV1(version=1, case_id=case_id, input_digest=input_digest))
 
 
 def case_refused(
@@ -61,22 +65,28 @@ def case_refused(
     """The inputs cannot be evaluated; ``reason`` is a value of :class:`prognode.errors.Reason`."""
     return _fact(
         CASE_REFUSED,
-        case_id,
-        input_digest=input_digest,
-        reason=reason,
-        detail=detail,
-        candidates=list(candidates),
+        models.CaseRefusedV1(
+            version=1,
+            case_id=case_id,
+            input_digest=input_digest,
+            reason=reason,
+            detail=detail,
+            candidates=list(candidates),
+        ),
     )
 
 
 def crop_ready(case_id: str, input_digest: str, crop_key: str) -> Event:
     """Both crops lie in the object store under ``crop_key``."""
-    return _fact(CROP_READY, case_id, input_digest=input_digest, crop_key=crop_key)
+    return _fact(
+        CROP_READY,
+        models.CropReadyV1(version=1, case_id=case_id, input_digest=input_digest, crop_key=crop_key),
+    )
 
 
 def clinical_updated(case_id: str) -> Event:
     """A person or a file changed the covariates of the case."""
-    return _fact(CLINICAL_UPDATED, case_id)
+    return _fact(CLINICAL_UPDATED, models.ClinicalUpdatedV1(version=1, case_id=case_id))
 
 
 def report_ready(
@@ -85,9 +95,51 @@ def report_ready(
     """A DICOM object is ready to go out; ``object_keys`` are its encodings, best first."""
     return _fact(
         REPORT_READY,
-        case_id,
-        input_digest=input_digest,
-        kind=kind,
-        sop_instance_uid=sop_instance_uid,
-        object_keys=list(object_keys),
+        models.ReportReadyV1(
+            version=1,
+            case_id=case_id,
+            input_digest=input_digest,
+            kind=kind,
+            sop_instance_uid=sop_instance_uid,
+            object_keys=list(object_keys),
+        ),
+    )
+
+
+def delivery_requested(
+    ready: Event, destination: str, *, sent: models.Sent | None = None, resends: int = 0
+) -> Event:
+    """The object of ``ready`` (a ``report-ready`` or an earlier ``delivery-requested``) is to go to ``destination``.
+
+    ``sent`` asks for the storage commitment step; ``resends`` counts how often it was refused.
+    """
+    said = ready.payload
+    payload = models.DeliveryRequestedV1(
+        version=1,
+        case_id=said["case_id"],
+        input_digest=said["input_digest"],
+        kind=said["kind"],
+        sop_instance_uid=said["sop_instance_uid"],
+        object_keys=said["object_keys"],
+        destination=destination,
+    )
+    if sent is not None:
+        payload["sent"] = sent
+    if resends:
+        payload["resends"] = resends
+    return _fact(DELIVERY_REQUESTED, payload)
+
+
+def report_delivered(ready: Event) -> Event:
+    """The structured report of ``ready`` (a ``report-ready`` or a ``delivery-requested``) is in a PACS, or has none to go to."""
+    said = ready.payload
+    return _fact(
+        REPORT_DELIVERED,
+        models.ReportDeliveredV1(
+            version=1,
+            case_id=said["case_id"],
+            input_digest=said["input_digest"],
+            kind=said["kind"],
+            sop_instance_uid=said["sop_instance_uid"],
+        ),
     )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
-from pathlib import Path
-from typing import Any
+
+from prognode.events.schemas import event_schemas
 
 DEAD_LETTER = "dead-letter"
 DEFAULT_PARTITIONS = 12
@@ -25,7 +23,7 @@ class TopicPlan:
 @cache
 def topic_plan(topic: str) -> TopicPlan:
     """Partitions and configuration of a topic, from ``x-partitions``, ``x-retention-hours`` and ``x-cleanup``."""
-    schema = _schema(topic)
+    schema = event_schemas().get(topic, {}).get(1, {})
     hours = int(schema.get("x-retention-hours", DEFAULT_RETENTION_HOURS))
     cleanup = str(schema.get("x-cleanup", "delete"))
     # the broker's time: a service whose clock is wrong could else write what the broker refuses or deletes at once
@@ -33,14 +31,3 @@ def topic_plan(topic: str) -> TopicPlan:
     if cleanup == "delete":
         configs["retention.ms"] = str(hours * 3600 * 1000)
     return TopicPlan(int(schema.get("x-partitions", DEFAULT_PARTITIONS)), configs)
-
-
-def _schema(topic: str) -> dict[str, Any]:
-    path = _folder() / "events" / f"{topic}.v1.schema.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-
-
-def _folder() -> Path:
-    """The schemas, installed with the package or beside the sources."""
-    installed = Path(str(resources.files("prognode"))) / "schemas"
-    return installed if installed.is_dir() else Path(__file__).resolve().parents[3] / "schemas"

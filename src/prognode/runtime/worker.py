@@ -7,6 +7,8 @@ A handler is a function ``Event -> Sequence[Event]``. What it raises decides wha
 * anything else is a bug: the message becomes a dead letter that a person can see and replay, and the loop goes on.
   A bad release must not dead-letter all traffic: after ``dead_letter_limit`` in a row the loop stops loudly.
 
+A message that is no event, or not what its schema says, is set aside before any handler sees it.
+
 A message that takes the whole process down (a codec that aborts on broken data) raises nothing. It is known by the
 leases that ended without a word; after ``abandon_limit`` of them it is set aside unhandled.
 """
@@ -20,6 +22,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from prognode.errors import GaveUp, Unavailable
+from prognode.events.validation import fault_of
 from prognode.ports import Bus, Event, Message
 
 Handler = Callable[[Event], Sequence[Event]]
@@ -66,6 +69,8 @@ class Worker:
 
     def _handle(self, message: Message) -> None:
         event = message.event
+        if not self._accepts(message):
+            return
         if message.abandoned >= self.abandon_limit:
             self.bus.dead(self.group, message, f"the process died {message.abandoned} times in {self.group}")
             log.error(
@@ -95,6 +100,15 @@ class Worker:
                 case_id=event.key,
                 then=[e.topic for e in then],
             )
+
+    def _accepts(self, message: Message) -> bool:
+        """Whether it is an event that the schemas know; otherwise it is set aside."""
+        why = message.fault or fault_of(message.event)
+        if why:
+            self.bus.dead(self.group, message, why)
+            # without the key: nothing of what is no event is known to be free of patient data
+            log.error("refused", group=self.group, topic=message.event.topic, why=why)
+        return not why
 
     def _bury(self, message: Message, error: Exception) -> None:
         event = message.event

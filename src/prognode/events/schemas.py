@@ -1,0 +1,32 @@
+"""The schemas of the events, as they are installed with the package or lie beside its sources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+
+@cache
+def event_schemas() -> Mapping[str, Mapping[int, dict[str, Any]]]:
+    """Topic -> version -> JSON schema of what the topic carries in that version."""
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for path in sorted((_folder() / "events").glob("*.schema.json")):
+        topic, version, *_ = path.name.split(".")
+        found.setdefault(topic, {})[int(version.removeprefix("v"))] = json.loads(
+            path.read_text(encoding="utf-8")
+        )
+    return found
+
+
+def schema_id(topic: str, version: int) -> str:
+    """The name by which an event's schema is known (its ``$id``)."""
+    return f"urn:prognode:event:{topic}:v{version}"
+
+
+def _folder() -> Path:
+    installed = Path(str(resources.files("prognode"))) / "schemas"
+    return installed if installed.is_dir() else Path(__file__).resolve().parents[3] / "schemas"
