@@ -14,6 +14,7 @@ from prognode.errors import GaveUp, Unavailable
 from prognode.events import facts
 from prognode.events.models import Sent
 from prognode.ports import JSON, Clock, Delivery, Event, Index, ObjectStore, Pacs, SendResult
+from prognode.runtime.stored import stored
 from prognode.runtime.worker import Handler
 from services.dispatcher.outcome import Delivered, GiveUp, RetryLater, backoff_s, judge
 from services.dispatcher.settings import DispatcherSettings
@@ -69,7 +70,7 @@ class Dispatcher:
     # ------------------------------------------------------------ steps
 
     def _send(self, event: Event, peer: Pacs, attempts: int) -> Sequence[Event]:
-        variants = [self.objects.get(key) for key in event.payload["object_keys"]]
+        variants = [stored(self.objects, key) for key in event.payload["object_keys"]]
         try:
             result = peer.send(variants)
         except Unavailable as error:

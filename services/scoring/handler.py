@@ -43,6 +43,7 @@ from prognode.ports import (
 from prognode.runtime.crop_archive import CropArchive
 from prognode.runtime.keys import crop_key, features_key, report_key
 from prognode.runtime.refusals import Refusal, refusal_report
+from prognode.runtime.stored import stored, stored_crops, stored_features
 from prognode.runtime.studies import StudyReader
 from prognode.runtime.worker import Handler
 
@@ -111,7 +112,7 @@ class Scoring:
     # ------------------------------------------------------------ scoring
 
     def _score(self, case: Case, crops: str) -> Sequence[Event]:
-        archive = CropArchive.from_bytes(self.objects.get(crops))
+        archive = stored_crops(self.objects, crops)
         instances = {i.sop_instance_uid: i for i in self.index.instances(case.study_instance_uid)}
         sources = self._sources(instances, archive.findings)
         clinical = self._clinical(case, next(iter(sources.values())))
@@ -131,8 +132,7 @@ class Scoring:
         """(2, 2048), kept beside the crops: new covariates need no second pass through the network."""
         key = features_key(crops, self.extractor.sha256)
         if self.objects.exists(key):
-            features: NDArray[np.float32] = np.load(io.BytesIO(self.objects.get(key)), allow_pickle=False)
-            return features
+            return stored_features(self.objects, key)
         features = self.extractor.features(archive.crops_hu)
         buffer = io.BytesIO()
         np.save(buffer, features)
@@ -210,8 +210,8 @@ class Scoring:
             self._store(
                 case.case_id, replace(report, predecessor_uid=_predecessor(case, uid)), sources, json_key
             )
-        stored = json.loads(self.objects.get(json_key))
-        keys, before = stored["object_keys"], stored["report"]["predecessor_uid"]
+        kept = json.loads(stored(self.objects, json_key))
+        keys, before = kept["object_keys"], kept["report"]["predecessor_uid"]
         outcome = {
             "status": report.status,
             "input_digest": case.input_digest,
@@ -257,7 +257,8 @@ class Illustration:
         if event.payload["kind"] != "sr" or self.scoring.draw is None:
             return []
         objects = self.scoring.objects
-        body = json.loads(objects.get(report_key(event.key, str(event.payload["sop_instance_uid"]), "json")))
+        key = report_key(event.key, str(event.payload["sop_instance_uid"]), "json")
+        body = json.loads(stored(objects, key))
         report = report_from_json(body["report"])
         if report.status == "not-evaluable":
             return []
@@ -270,7 +271,7 @@ class Illustration:
     def _draw(self, report: Report) -> bytes:
         scoring = self.scoring
         assert scoring.draw is not None
-        archive = CropArchive.from_bytes(scoring.objects.get(crop_key(report.case_id, report.input_digest)))
+        archive = stored_crops(scoring.objects, crop_key(report.case_id, report.input_digest))
         images: dict[Phase, NDArray[np.float32]] = {
             "arterial": archive.images_hu[0],
             "venous": archive.images_hu[1],

@@ -20,7 +20,8 @@ from prognode.adapters.kafka_client import kafka_errors, make_topics, producer, 
 from prognode.adapters.kafka_group import GroupMember
 from prognode.adapters.kafka_settings import KafkaSettings
 from prognode.errors import Unavailable
-from prognode.events.envelope import encode
+from prognode.events.dead_letter import dead_letter, read_dead_letter
+from prognode.events.envelope import NotAnEvent, encode
 from prognode.events.topics import DEAD_LETTER, topic_plan
 from prognode.ports import JSON, Event, Message
 
@@ -94,22 +95,18 @@ class KafkaBus:
         member = self._members[group]
         if not member.holds(message):
             return
-        letter = {
-            "version": 1,
-            "group": group,
-            "origin": message.id,
-            "topic": message.event.topic,
-            "key": message.event.key,
-            "payload": message.event.payload,
-            "traceparent": message.event.traceparent,
-            "deliveries": message.attempts + 1,
-            "why": why,
-            "failed_at": datetime.now(tz=UTC).isoformat(),
-        }
+        letter = dead_letter(
+            message.event,
+            group=group,
+            origin=message.id,
+            deliveries=message.attempts + 1,
+            why=why,
+            failed_at=datetime.now(tz=UTC),
+        )
         letter_id = f"{group}/{message.id}"
         self._require_topics([DEAD_LETTER])
         try:
-            self._send([(self._name(DEAD_LETTER), letter_id, json.dumps(letter, sort_keys=True).encode())])
+            self._send([(self._name(DEAD_LETTER), letter_id, letter)])
             member.finish(message)
         except Unavailable:
             member.hand_back(message, 1.0)
@@ -129,7 +126,7 @@ class KafkaBus:
         try:
             with kafka_errors():
                 for record in _all_records(client, self._name(DEAD_LETTER)):
-                    letters[record.key.decode()] = json.loads(record.value) if record.value else None
+                    letters[record.key.decode()] = _read(record.value) if record.value else None
         finally:
             client.close(autocommit=False)
         return [letter | {"id": letter_id} for letter_id, letter in letters.items() if letter is not None]
@@ -198,6 +195,14 @@ def _following(message: Message, group: str, event: Event) -> Event:
     content = json.dumps(event.payload, sort_keys=True)
     name = f"{message.event.id}\n{group}\n{event.topic}\n{event.key}\n{content}"
     return replace(event, id=uuid.uuid5(_FOLLOWS, name).hex)
+
+
+def _read(value: bytes) -> JSON:
+    """The letter; what is none is listed all the same, so that a person can drop it."""
+    try:
+        return read_dead_letter(value)
+    except NotAnEvent as fault:
+        return {"group": "", "deliveries": 0, "why": fault.reason, "topic": "", "key": "", "payload": {}}
 
 
 def _all_records(client: Any, topic: str) -> list[Any]:

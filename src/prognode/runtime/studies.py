@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,9 +22,12 @@ from prognode.domain.readiness import SeriesView
 from prognode.domain.roi import Roi
 from prognode.ports import Instance, ObjectStore
 from prognode.runtime.phases import series_header
+from prognode.runtime.stored import stored
 
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+READ_AHEAD = 8
+"""Images that are read from the store at one time."""
 ROI_CLASSES = (RTSTRUCT_CLASS, *SEG_CLASSES)
 
 
@@ -41,7 +45,7 @@ class StudyReader:
 
     def dataset(self, instance: Instance, *, pixels: bool = True) -> Dataset:
         """The stored instance, with or without its pixel data."""
-        data = self.objects.get(instance.object_key)
+        data = stored(self.objects, instance.object_key)
         return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not pixels)
 
     def rois(self, instances: Iterable[Instance]) -> list[Roi]:
@@ -66,8 +70,12 @@ class StudyReader:
     ) -> NDArray[np.float32]:
         """(n, rows, columns) Hounsfield units of ``planes`` in their order."""
         volume = np.empty((len(planes), planes[0].rows, planes[0].columns), np.float32)
-        for plane, out in zip(planes, volume, strict=True):
-            hounsfield(self.dataset(by_uid[plane.sop_instance_uid]), plane.frame, out)
+        keys = [by_uid[plane.sop_instance_uid].object_key for plane in planes]
+        # a store on the network answers one request after the other; the next ones are asked for meanwhile
+        with ThreadPoolExecutor(READ_AHEAD) as pool:
+            files = pool.map(lambda key: stored(self.objects, key), keys)
+            for plane, out, file in zip(planes, volume, files, strict=True):
+                hounsfield(pydicom.dcmread(io.BytesIO(file)), plane.frame, out)
         return volume
 
 
