@@ -10,8 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -31,6 +31,9 @@ log = structlog.get_logger()
 STORED_BUT_IDLE_S = 0.5
 """Arrivals that no case waits for are looked at this often, not one by one."""
 
+LOOK_AGAIN = "look_again_at"
+"""In the assessment of a case that waits: when time alone may change the answer (ISO 8601, UTC)."""
+
 
 @dataclass
 class Assembler:
@@ -49,6 +52,7 @@ class Assembler:
     _urgent: bool = field(default=False, init=False)
     _awaited: dict[str, set[str]] = field(default_factory=dict, init=False)
     _due: dict[str, float] = field(default_factory=dict, init=False)
+    _next_adoption: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self.fetcher.on_failed = self._look_again
@@ -68,14 +72,32 @@ class Assembler:
 
     def run(self, stop: threading.Event) -> None:
         """Assess studies as they change, and again when their quiet time is over."""
-        for case in self.index.cases():
-            if case.state is CaseState.WAITING:
-                self._due[case.study_instance_uid] = time.monotonic() + self.settings.grace_s
+        self._adopt(self.index.cases(CaseState.WAITING))
         while not stop.is_set():
             self._wake.wait(timeout=STORED_BUT_IDLE_S)
             self._wake.clear()
             self._urgent = False
             self.step()
+            self._adopt_overdue()
+
+    def _adopt_overdue(self) -> None:
+        """Watch over the cases of assemblers that died: those that nobody looked at again when it was time."""
+        now = time.monotonic()
+        if now < self._next_adoption:
+            return
+        self._next_adoption = now + max(self.settings.grace_s, STORED_BUT_IDLE_S)
+        self._adopt(case for case in self.index.cases(CaseState.WAITING) if self._is_overdue(case))
+
+    def _adopt(self, cases: Iterable[Case]) -> None:
+        for case in cases:
+            due = time.monotonic() + self.settings.grace_s
+            self._due[case.study_instance_uid] = min(due, self._due.get(case.study_instance_uid, due))
+
+    def _is_overdue(self, case: Case) -> bool:
+        """Whether the case's next look is longer ago than a living assembler would let it be."""
+        look_again = case.assessment.get(LOOK_AGAIN)
+        late = timedelta(seconds=max(self.settings.grace_s, STORED_BUT_IDLE_S))
+        return look_again is None or datetime.fromisoformat(look_again) + late < self.clock.now()
 
     def step(self) -> int:
         """Assess every study that changed or whose time has come; how many."""
@@ -121,7 +143,7 @@ class Assembler:
         if events:
             self.on_facts.set()
             log.info("assessed", case_id=case_id, state=case.state.value, facts=[e.topic for e in events])
-        self._remember(study_uid, found)
+        self._remember(study_uid, found, instances)
 
     def _assess(self, study_uid: str, instances: Sequence[Instance], choices: Choices) -> Assessment:
         quiet_s = self._quiet_s(instances)
@@ -155,10 +177,11 @@ class Assembler:
     ) -> tuple[Case, list[Event]]:
         """The case's new row, and the facts that its change publishes."""
         case_id = case_id_of(study_uid)
-        if found.state == "not-evaluable" and not self._is_quiet(instances):
-            return self._case(case_id, study_uid, known, CaseState.WAITING, found, None), []
-        if found.state == "waiting":
-            return self._case(case_id, study_uid, known, CaseState.WAITING, found, None), []
+        too_early = found.state == "not-evaluable" and not self._is_quiet(instances)
+        if too_early or found.state == "waiting":
+            case = self._case(case_id, study_uid, known, CaseState.WAITING, found, None)
+            look_again = self.clock.now() + timedelta(seconds=self._next_look_s(instances))
+            return replace(case, assessment=case.assessment | {LOOK_AGAIN: look_again.isoformat()}), []
         inputs = self._input_digest(found, instances)
         if known is not None and known.input_digest == inputs and known.state is not CaseState.WAITING:
             return self._case(case_id, study_uid, known, known.state, found, inputs), []
@@ -207,7 +230,7 @@ class Assembler:
 
     # ------------------------------------------------------------ waiting
 
-    def _remember(self, study_uid: str, found: Assessment) -> None:
+    def _remember(self, study_uid: str, found: Assessment, instances: Sequence[Instance]) -> None:
         """What would change the answer: the images waited for, or time."""
         with self._lock:
             uids = {wait.sop_instance_uid for wait in found.waiting_for}
@@ -218,14 +241,14 @@ class Assembler:
             else:
                 self._awaited[study_uid] = {"settled"}
         if found.state != "ready":
-            self._due[study_uid] = time.monotonic() + self._next_look_s(study_uid)
+            self._due[study_uid] = time.monotonic() + self._next_look_s(instances)
 
     def _look_again(self, study_uid: str) -> None:
         """No peer could be asked: the next quiet time ends a grace period from now."""
         self._due[study_uid] = time.monotonic() + max(self.settings.grace_s, STORED_BUT_IDLE_S)
 
-    def _next_look_s(self, study_uid: str) -> float:
-        quiet_s = self._quiet_s(self.index.instances(study_uid))
+    def _next_look_s(self, instances: Iterable[Instance]) -> float:
+        quiet_s = self._quiet_s(instances)
         for limit in (self.settings.grace_s, self.settings.give_up_s):
             if quiet_s < limit:
                 return limit - quiet_s + 0.05

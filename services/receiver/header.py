@@ -113,7 +113,9 @@ def identity(header: Dataset, sop_class_uid: str, sop_instance_uid: str) -> Iden
         sop_class_uid=found_class,
         study_instance_uid=check_uid(_required(header, "StudyInstanceUID"), "Study Instance UID"),
         series_instance_uid=check_uid(_required(header, "SeriesInstanceUID"), "Series Instance UID"),
-        modality=str(_required(header, "Modality"))[:16],
+        modality=str(_required(header, "Modality")).replace("\0", "")[
+            :16
+        ],  # PostgreSQL's text holds no zero byte
         patient_key=patient_key(header),
     )
 

@@ -93,7 +93,8 @@ class Case:
     input_digest: str | None = None
     """Identity of the inputs that the state speaks of."""
     assessment: JSON = field(default_factory=dict)
-    """What readiness found: waiting_for, need_set, rois, reasons, phases; see domain.readiness."""
+    """What readiness found: waiting_for, need_set, rois, reasons, phases; see domain.readiness. Of a case that waits also
+    look_again_at: when time alone may change the answer."""
     outcome: JSON = field(default_factory=dict)
     """What scoring found: report keys, SOP Instance UIDs, numbers."""
 

@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Any
 
-from pg8000.core import Context  # type: ignore[import-untyped]
+from pg8000.core import (  # type: ignore[import-untyped]
+    DESCRIBE,
+    NULL_BYTE,
+    PORTAL,
+    SYNC,
+    Context,
+    _flush,
+    make_params,
+)
 from pg8000.dbapi import Connection, InterfaceError  # type: ignore[import-untyped]
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
@@ -33,7 +42,26 @@ SSL_MODES: dict[str, Any] = {"disable": False, "prefer": None, "require": True, 
 
 
 class BoundedConnection(Connection):
-    """A pg8000 connection whose socket errors are all ``InterfaceError("network error")``."""
+    """A pg8000 connection whose socket errors are all ``InterfaceError("network error")``.
+
+    A statement takes one round trip (PostgreSQL's manual, 55.2.3, "Extended Query"), where pg8000 takes three: the row of
+    a study is locked from its first statement to the commit, and all associations that bring the study wait for it.
+    """
+
+    def execute_unnamed(
+        self, statement: str, vals: Sequence[Any] = (), oids: Sequence[int] = (), stream: Any = None
+    ) -> Context:
+        """Send statement and values together and read the answer; ``stream`` (COPY) is not used here."""
+        assert stream is None
+        context = Context(statement)
+        self.send_PARSE(NULL_BYTE, statement, oids)
+        self.send_BIND(NULL_BYTE, make_params(self.py_types, vals))
+        self._send_message(DESCRIBE, PORTAL + NULL_BYTE)
+        self.send_EXECUTE()
+        self._send_message(SYNC, b"")
+        _flush(self._sock)
+        self.handle_messages(context)
+        return context
 
     def handle_messages(self, context: Context) -> None:
         """Read answers until the server is ready for the next query."""
