@@ -11,16 +11,15 @@ from pathlib import Path
 import pytest
 from repository import PRODUCT, ROOT, name_of, python_files, tool, tree
 
-from apps.compose import table_of_services
+from apps.compose import SERVICES
 from apps.config import NodeConfig
+from apps.outside import Outside
 from prognode.events import facts
 from prognode.events.schemas import event_schemas
 from prognode.events.topics import DEAD_LETTER, topic_plan
-from services.preprocess.handler import Preprocess
-from services.scoring.handler import Scoring
 
 CONSTRUCTORS = {topic.replace("-", "_"): topic for topic in facts.TOPICS}
-SPEAKERS = {"apps/cli/cases.py": "command line", "src/prognode/runtime/clinical.py": "clinical watch"}
+SPEAKERS = {"src/prognode/runtime/case_actions.py": "operator", "src/prognode/runtime/clinical.py": "clinical watch"}
 AT_HOME_ALONE = {"apps/offline.py"}
 """Hands facts from function to function, and publishes none."""
 REBUILT = ("src/prognode/events/", "src/prognode/adapters/")
@@ -30,8 +29,10 @@ REBUILT = ("src/prognode/events/", "src/prognode/adapters/")
 def groups() -> dict[str, set[str]]:
     """Consumer group -> topics, by the table of services."""
     config = NodeConfig(data=Path("data"), recipe=Path("recipe.json"), extractor=Path("net.onnx"))
-    ports = [None] * 6
-    workers = table_of_services(config, None, Preprocess(*ports[:4]), Scoring(*ports), [])
+    outside = Outside(config)
+    # who consumes what does not depend on what there is to work on
+    vars(outside).update(dict.fromkeys(("index", "objects", "bus", "reader", "clinical")), model=(None, None))
+    workers = [worker for service in SERVICES.values() for worker in service(outside).workers]
     return {worker.group: set(worker.handlers) for worker in workers}
 
 

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.component
 
 STUDIES = 50
 SEED = 12
-KILLS_OF_EACH = 3
+KILLS_OF_EACH = 2
 BROKER_AWAY_S = 60.0
 LIMIT_S = 900
 
@@ -115,7 +115,7 @@ class World:
             for service in self.node.services
             for _ in range(KILLS_OF_EACH)
         ]
-        faults += 2 * [
+        faults += [
             ("Triton killed", self.kill_triton),
             ("PostgreSQL restarted", self.restart_postgres),
             ("S3 answers 503", self.slow_down_s3),
