@@ -19,7 +19,11 @@ from prognode.events.schemas import event_schemas
 from prognode.events.topics import DEAD_LETTER, topic_plan
 
 CONSTRUCTORS = {topic.replace("-", "_"): topic for topic in facts.TOPICS}
-SPEAKERS = {"src/prognode/runtime/case_actions.py": "operator", "src/prognode/runtime/clinical.py": "clinical watch"}
+SPEAKERS = {
+    "src/prognode/runtime/case_actions.py": "operator",
+    "src/prognode/runtime/clinical.py": "clinical watch",
+}
+READERS = {"apps/cli": "command line", "services/console": "console-api"}
 AT_HOME_ALONE = {"apps/offline.py"}
 """Hands facts from function to function, and publishes none."""
 REBUILT = ("src/prognode/events/", "src/prognode/adapters/")
@@ -75,9 +79,16 @@ def test_a_schema_names_exactly_its_producers(topic):
     assert set(event_schemas()[topic][1]["x-producers"]) == producers()[topic]
 
 
-def test_every_group_may_set_a_message_aside():
-    """The dead letters' schema names every group."""
-    assert set(event_schemas()[DEAD_LETTER][1]["x-producers"]) == set(groups())
+def test_the_dead_letters_come_from_every_group_to_whoever_lists_them():
+    """Each group may set a message aside; the schema names them all, and those whose code lists the letters."""
+    schema = event_schemas()[DEAD_LETTER][1]
+    assert set(schema["x-producers"]) == set(groups())
+    callers = {
+        name_of(path).rpartition("/")[0]
+        for path in python_files("apps", "services")
+        if any(called.endswith(".dead_letters") for called in calls(path))
+    }
+    assert set(schema["x-consumers"]) == {READERS[folder] for folder in callers}
 
 
 def test_every_topic_has_a_constructor_and_is_spelled_once():
