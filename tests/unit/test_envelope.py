@@ -153,7 +153,7 @@ def test_unknown_attributes_are_passed_over():
         ({"type": "prognode.crop-ready"}, "of another type than crop-ready"),
         ({"type": "prognode.crop-ready.v1.1"}, "of another type than crop-ready"),
         ({"type": "prognode.case-ready.v1"}, "of another type than crop-ready"),
-        ({"type": "prognode.crop-ready.v2"}, "whose type and data are of two versions"),
+        ({"type": "prognode.crop-ready.v2"}, "of version 2 around data of another"),
         ({"subject": ""}, "whose subject is no text"),
         ({"subject": "\ud800"}, "whose subject is no text"),
         ({"id": 7}, "whose id is no text"),

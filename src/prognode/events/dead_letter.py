@@ -40,7 +40,7 @@ def dead_letter(
 
 def read_dead_letter(data: bytes) -> dict[str, Any]:
     """The letter, with all that its schema asks for. Raises NotAnEvent for anything else, and nothing else."""
-    letter = json_object(data, DEAD_LETTER, LARGEST_BYTES)
+    letter = json_object(data, DEAD_LETTER, "dead letter", LARGEST_BYTES)
     said = Event(DEAD_LETTER, "", letter)
     fault = fault_of(said)
     if fault:

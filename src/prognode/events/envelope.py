@@ -61,7 +61,7 @@ def encode(event: Event, source: str, now: datetime) -> bytes:
 
 def decode(data: bytes, topic: str) -> Event:
     """The event that came on ``topic``. Raises NotAnEvent for everything else, and nothing else."""
-    document = json_object(data, topic)
+    document = json_object(data, topic, "CloudEvents envelope", LARGEST_BYTES)
     known = _readable(document, topic)
     if document.get("specversion") != SPEC_VERSION:
         raise NotAnEvent(
@@ -82,28 +82,28 @@ def _check_type(stated: str, known: Event) -> None:
     if match is None or match[1] != known.topic:
         raise NotAnEvent(f"a CloudEvents envelope of another type than {known.topic}", known)
     if _version(known.payload) not in (None, int(match[2])):
-        raise NotAnEvent("a CloudEvents envelope whose type and data are of two versions", known)
+        raise NotAnEvent(f"a CloudEvents envelope of version {match[2]} around data of another", known)
 
 
-def json_object(data: bytes, topic: str, largest_bytes: int = LARGEST_BYTES) -> dict[str, Any]:
-    """The JSON object in ``data``. Raises NotAnEvent, which then holds the bytes."""
+def json_object(data: bytes, topic: str, kind: str, largest_bytes: int) -> dict[str, Any]:
+    """The JSON object in ``data``, which should be a ``kind``. Raises NotAnEvent, which then holds the bytes."""
     fault, document = _parsed(data, largest_bytes)
     if not isinstance(document, dict):
         kept = base64.b64encode(data[:KEPT_BYTES]).decode()
-        raise NotAnEvent(fault, Event(topic, "", {"base64": kept}))
+        raise NotAnEvent(f"no {kind}: {fault}", Event(topic, "", {"base64": kept}))
     return document
 
 
 def _parsed(data: bytes, largest_bytes: int) -> tuple[str, object]:
-    """Why there is no JSON object, and what there is."""
+    """What is in ``data``, and why it is no JSON object, if it is none."""
     if len(data) > largest_bytes:
         return f"larger than {largest_bytes // 1024} KiB", None
     if data.count(b"{") + data.count(b"[") > MOST_BRACKETS:
         return f"more than {MOST_BRACKETS} objects and lists", None
     try:
-        return "no JSON object", json.loads(data)
+        return "not a JSON object", json.loads(data)
     except ValueError:
-        return "no JSON", None
+        return "not JSON", None
 
 
 def _readable(document: Mapping[str, Any], topic: str) -> Event:
