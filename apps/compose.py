@@ -7,6 +7,7 @@ the report, the dispatcher sends it, and the illustration follows the report int
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import threading
 import time
@@ -20,10 +21,12 @@ from pynetdicom import evt
 
 from apps.config import NodeConfig
 from apps.outside import Outside, data_folder, figure_drawer
+from prognode import metrics
 from prognode.adapters.dicom_pacs import DicomPacs, PacsSettings
 from prognode.errors import BadRequest, Unavailable
-from prognode.runtime import outbox
+from prognode.runtime import outbox, tracing
 from prognode.runtime.clinical import watch_clinical
+from prognode.runtime.probes import Beating, Probes
 from prognode.runtime.worker import Worker, frames_of
 from services.dispatcher.handler import Dispatcher
 from services.preprocess.handler import Preprocess
@@ -39,6 +42,11 @@ LOOP_PAUSE_S = 1.0
 """Pause of a loop whose disk or data base does not answer."""
 STOP_LIMIT_S = 30.0
 """Time that a loop has to finish what is in hand."""
+
+LOOP_LIMIT_S = 120.0
+"""A loop that has not come round for so long is not alive."""
+CASE_LIMIT_S = 900.0
+"""As long may one message take its handler."""
 
 Loop = Callable[[threading.Event], None]
 """Runs until the event is set."""
@@ -187,7 +195,13 @@ class Node:
     failed: threading.Event = field(default_factory=threading.Event)
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
+    _loops: dict[str, Beating] = field(default_factory=dict)
     _lock_file: Any = None
+    probes: Probes = field(init=False)
+
+    def __post_init__(self) -> None:
+        checks = self.outside.checks()
+        self.probes = Probes(self.config.probes, self._loops, self.failed, checks, self._refresh)
 
     @property
     def port(self) -> int:
@@ -196,14 +210,15 @@ class Node:
 
     def start(self) -> None:
         """Start every loop, then what listens: nothing is acknowledged before all can work on it."""
+        self.probes.start()
         for service in self.services:
             for worker in service.workers:
                 worker.subscribe()
         for service in self.services:
             for name, loop in service.loops.items():
-                self._run(name, loop)
+                self._run(name, loop, LOOP_LIMIT_S)
             for worker in service.workers:
-                self._run(worker.group, worker.run)
+                self._run(worker.group, worker.run, CASE_LIMIT_S)
         for service in self.services:
             if service.server is not None:
                 service.server.start()
@@ -219,22 +234,37 @@ class Node:
         for thread in self._threads:
             thread.join(timeout=max(0.0, end - time.monotonic()))
         self.outside.close()
+        self.probes.stop()
+        tracing.flush()
         log.info("down")
 
-    def _run(self, name: str, loop: Loop) -> None:
-        thread = threading.Thread(target=self._guarded, args=(name, loop), name=name, daemon=True)
+    def _refresh(self) -> None:
+        """Gauges that are read, not counted."""
+        for service in self.services:
+            for worker in service.workers:
+                for topic, lag in self.outside.bus.lag(worker.group).items():
+                    metrics.consumer_lag.labels(worker.group, topic).set(lag)
+            if "outbox" in service.loops:
+                with contextlib.suppress(Unavailable):
+                    metrics.outbox_age_seconds.set(self.outside.index.outbox_age_s())
+
+    def _run(self, name: str, loop: Loop, limit_s: float) -> None:
+        number = sum(known.partition("-")[0] == name for known in self._loops)
+        stop = Beating(self._stop, limit_s)
+        self._loops[f"{name}-{number}" if number else name] = stop
+        thread = threading.Thread(target=self._guarded, args=(name, loop, stop), name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _guarded(self, name: str, loop: Loop) -> None:
+    def _guarded(self, name: str, loop: Loop, stop: Beating) -> None:
         """Run the loop to its end; what does not answer now is waited for, a bug ends the process loudly."""
         try:
-            while not self._stop.is_set():
+            while not stop.is_set():
                 try:
-                    loop(self._stop)
+                    loop(stop)
                 except Unavailable as fault:
                     log.warning("loop-waits", loop=name, why=str(fault))
-                    self._stop.wait(LOOP_PAUSE_S)
+                    stop.wait(LOOP_PAUSE_S)
         except BaseException as error:
             # the type and the place: an exception's text may quote a data set
             log.error("stopped-by-a-bug", loop=name, why=type(error).__name__, trace=frames_of(error))

@@ -26,6 +26,7 @@ from prognode.domain.report import Report
 from prognode.domain.verification import verify
 from prognode.errors import BadRequest
 from prognode.ports import JSON, Bus, ClinicalSource, Clock, Extractor, Index, ObjectStore
+from prognode.runtime.probes import Check
 from prognode.runtime.studies import StudyReader
 from services.scoring.handler import DrawFigure
 
@@ -87,6 +88,20 @@ class Outside:
     def reader(self) -> StudyReader:
         """Stored studies; contours that were parsed once are kept."""
         return StudyReader(self.objects)
+
+    def checks(self) -> dict[str, Check]:
+        """What asks each port that was opened whether it answers."""
+        opened = vars(self)
+        found: dict[str, Check] = {}
+        if "index" in opened:
+            found["index"] = self.index.outbox_age_s
+        if "bus" in opened:
+            found["bus"] = self.bus.check
+        if "objects" in opened:
+            found["objects"] = self.objects.check
+        if "model" in opened:
+            found["extractor"] = self.model[1].check
+        return found
 
     def close(self) -> None:
         """Give up what was opened, the bus first: what it has in hand is another's at once."""

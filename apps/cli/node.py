@@ -19,6 +19,7 @@ from apps.cli.cases import ConfigOption, node_config
 from apps.cli.files import existing_file, writing
 from apps.config import NodeConfig, config_from_environment
 from prognode.errors import BadRequest, Unavailable
+from prognode.runtime import tracing
 
 if TYPE_CHECKING:
     from apps.compose import Node
@@ -40,6 +41,7 @@ def up(config: ConfigOption = None) -> None:
     from apps.compose import compose
 
     stop = _asked_to_stop()
+    tracing.configure("node")
     node = compose(loaded)
     node.start()
     print(f"listening as {loaded.receiver.ae_title} on port {node.port}", file=sys.stderr, flush=True)
@@ -59,6 +61,7 @@ def serve(
     from apps.compose import compose_service
 
     stop = _asked_to_stop()
+    tracing.configure(service)
     node = _once_everything_answers(lambda: compose_service(loaded, service), stop)
     if node is not None:
         node.start()

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from prognode import metrics
 from prognode.errors import GaveUp, Unavailable
 from prognode.events import facts
 from prognode.events.models import Sent
 from prognode.ports import JSON, Clock, Delivery, Event, Index, ObjectStore, Pacs, SendResult
+from prognode.runtime import tracing
+from prognode.runtime.arrivals import since_last
 from prognode.runtime.stored import stored
 from prognode.runtime.worker import Handler
 from services.dispatcher.outcome import Delivered, GiveUp, RetryLater, backoff_s, judge
@@ -72,12 +75,15 @@ class Dispatcher:
     def _send(self, event: Event, peer: Pacs, attempts: int) -> Sequence[Event]:
         variants = [stored(self.objects, key) for key in event.payload["object_keys"]]
         try:
-            result = peer.send(variants)
+            with tracing.span("deliver", destination=peer.name):
+                result = peer.send(variants)
         except Unavailable as error:
             result = SendResult(None, str(error), "", event.payload["sop_instance_uid"])
         match judge(result, attempts, self.settings):
             case Delivered():
                 first = not self._is_elsewhere(event)
+                if first and event.payload["kind"] == "sr":
+                    self._note_arrival(event)
                 self._save(event, "stored", attempts, result.detail)
                 said = _report_delivered(event) if first else []
                 return [*said, *self._ask_commitment(event, result, attempts)]
@@ -87,6 +93,11 @@ class Dispatcher:
             case GiveUp(why):
                 self._save(event, "failed", attempts, why)
                 raise GaveUp(why)
+
+    def _note_arrival(self, event: Event) -> None:
+        case = self.index.case(event.key)
+        if case is not None:
+            metrics.report_seconds.observe(since_last(self.index, case))
 
     def _is_elsewhere(self, event: Event) -> bool:
         """Whether another destination has the object: its delivery has said so, and the figure is on its way."""
@@ -151,6 +162,7 @@ class Dispatcher:
 
     def _save(self, event: Event, state: str, attempts: int, last_status: str) -> None:
         uid, destination = event.payload["sop_instance_uid"], event.payload["destination"]
+        metrics.deliveries.labels(destination, "retry" if state == "pending" else state).inc()
         self.index.save_delivery(Delivery(uid, destination, state, attempts, last_status, self.clock.now()))
 
     def _is_settled(self, delivery: Delivery) -> bool:

@@ -15,12 +15,14 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from prognode import metrics
 from prognode.domain.identity import case_id as case_id_of
 from prognode.domain.identity import digest
 from prognode.domain.readiness import Assessment, Choices, Rules, assess
 from prognode.errors import Unavailable
 from prognode.events import facts
 from prognode.ports import Case, CaseState, Clock, Event, Index, Instance
+from prognode.runtime import tracing
 from prognode.runtime.studies import StudyReader, is_roi_object, series_views
 from prognode.runtime.worker import frames_of
 from services.receiver.assembly_settings import AssemblySettings
@@ -51,6 +53,8 @@ class Assembler:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _urgent: bool = field(default=False, init=False)
     _awaited: dict[str, set[str]] = field(default_factory=dict, init=False)
+    _traces: dict[str, str] = field(default_factory=dict, init=False)
+    """Context of the store that came last, by study."""
     _due: dict[str, float] = field(default_factory=dict, init=False)
     _next_adoption: float = field(default=0.0, init=False)
 
@@ -62,6 +66,7 @@ class Assembler:
     def on_stored(self, instance: Instance) -> None:
         """An instance became durable: assess at once if a case may be waiting for it."""
         with self._lock:
+            self._traces[instance.study_instance_uid] = tracing.traceparent()
             awaited = self._awaited.get(instance.study_instance_uid)
             if awaited is not None:
                 awaited.discard(instance.sop_instance_uid)
@@ -137,10 +142,14 @@ class Assembler:
             return
         case_id = case_id_of(study_uid)
         known = self.index.case(case_id)
-        found = self._assess(study_uid, instances, self._choices(case_id))
-        case, events = self._decide(study_uid, known, found, instances)
-        self.index.save_assessment(case, study_uid, revision, events)
+        with tracing.span("assess", self._traces.get(study_uid, ""), case_id=case_id):
+            found = self._assess(study_uid, instances, self._choices(case_id))
+            case, events = self._decide(study_uid, known, found, instances)
+            context = tracing.traceparent()
+            events = [replace(event, traceparent=context) for event in events]
+            self.index.save_assessment(case, study_uid, revision, events)
         if events:
+            self._measure(case.state, instances)
             self.on_facts.set()
             log.info("assessed", case_id=case_id, state=case.state.value, facts=[e.topic for e in events])
         self._remember(study_uid, found, instances)
@@ -171,6 +180,15 @@ class Assembler:
 
     def _choices(self, case_id: str) -> Choices:
         return Choices.from_json(self.index.choices(case_id))
+
+    def _measure(self, state: CaseState, instances: Sequence[Instance]) -> None:
+        """How long the case took to come so far, and how long its contours waited for images."""
+        now = self.clock.now()
+        last = max(instance.received_at for instance in instances)
+        first = min(instance.received_at for instance in instances if is_roi_object(instance))
+        metrics.case_seconds.labels(state.value).observe(max(0.0, (now - last).total_seconds()))
+        if state is CaseState.READY:
+            metrics.need_set_wait_seconds.observe(max(0.0, (now - first).total_seconds()))
 
     def _decide(
         self, study_uid: str, known: Case | None, found: Assessment, instances: Sequence[Instance]

@@ -16,6 +16,7 @@ import structlog
 from pydicom import DataElement, Dataset, dcmread
 from pydicom.filewriter import correct_ambiguous_vr
 
+from prognode import metrics
 from prognode.dicom.cards import card
 from prognode.dicom.part10 import file_head
 from prognode.dicom.structure import MalformedDataSet, PixelElement, check_structure
@@ -79,7 +80,8 @@ class StoreHandler:
     def store(self, request: StoreRequest) -> StoreAnswer:
         """Store the instance or say why not. ``on_stored(instance)`` is called for every new one."""
         try:
-            answer, stored = self._store(request)
+            with metrics.store_seconds.time():
+                answer, stored = self._store(request)
         except Refusal as refusal:
             answer, stored = StoreAnswer(refusal.status, refusal.comment), None
         except Unavailable as error:
@@ -92,6 +94,8 @@ class StoreHandler:
             log.warning(
                 "store-refused", status=f"{answer.status:#06x}", why=answer.comment, peer=request.calling_ae
             )
+        metrics.instances_received.labels(f"{answer.status:#06x}").inc()
+        metrics.received_bytes.inc(_size(request.data_set))
         if stored is not None:
             self._on_stored(stored)
         return answer
@@ -112,7 +116,10 @@ class StoreHandler:
 
     def _refuse_when_full(self) -> None:
         limit = self._settings.watermark_recovery if self._full else self._settings.watermark
-        full = self._objects.used_fraction() >= limit
+        used = self._objects.used_fraction()
+        metrics.disk_used_fraction.set(used)
+        full = used >= limit
+        metrics.disk_full.set(full)
         if full != self._full:
             self._full = full
             log.warning("disk-watermark", full=full)
@@ -194,6 +201,10 @@ def object_key(study_instance_uid: str, sop_instance_uid: str, sha256: str) -> s
         hashlib.sha256(uid.encode()).hexdigest()[:32] for uid in (study_instance_uid, sop_instance_uid)
     )
     return f"instances/{study}/{sop}-{sha256[:32]}.dcm"
+
+
+def _size(data_set: bytes | Sequence[memoryview]) -> int:
+    return len(data_set) if isinstance(data_set, bytes) else sum(len(piece) for piece in data_set)
 
 
 def _check_structure(data_set: memoryview, transfer_syntax_uid: str) -> PixelElement | None:

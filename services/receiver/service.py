@@ -21,7 +21,9 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.presentation import PresentationContext
 
+from prognode import metrics
 from prognode.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from prognode.runtime import tracing
 from services.receiver import fast_receive
 from services.receiver.handler import StoreAnswer, StoreHandler, StoreRequest
 from services.receiver.header import Status
@@ -54,6 +56,7 @@ class Receiver:
         self._ae = _application_entity(settings)
         self._server: Any = None
         self._stores_in_hand = _Count()
+        self._spans: dict[Association, tracing.OpenSpan] = {}
         self._fast = settings.fast_receive and fast_receive.is_supported()
 
     @property
@@ -67,6 +70,7 @@ class Receiver:
         _config.LOG_HANDLER_LEVEL = "none"
         handlers = [
             (evt.EVT_CONN_OPEN, self._on_connection),
+            (evt.EVT_CONN_CLOSE, self._on_end),
             (evt.EVT_C_ECHO, lambda _event: 0x0000),
             (evt.EVT_C_STORE, self._on_store),
             *self._extra_handlers,
@@ -85,20 +89,31 @@ class Receiver:
         )
 
     def stop(self, grace_s: float = 5.0) -> None:
-        """Let the handler finish the stores in hand, for at most ``grace_s``, then end every association.
+        """Take no new association, let the handler finish the stores in hand, for at most ``grace_s``, then end every association.
 
         A store whose answer is cut off is durable all the same; the peer sends it again and hears that it is here.
         """
         if self._server is None:
             return
+        # whoever comes now is told to try again later
+        self._ae.maximum_associations = 0
         self._stores_in_hand.wait_until_none(grace_s)
         self._ae.shutdown()
         self._server = None
 
     def _on_connection(self, event: Event) -> None:
         _prepare(event.assoc.dul.socket.socket, self._settings.network_timeout_s)
+        metrics.associations.inc()
+        metrics.associations_open.inc()
+        self._spans[event.assoc] = tracing.OpenSpan("association")
         if self._fast:
             fast_receive.install(event.assoc, self._take)
+
+    def _on_end(self, event: Event) -> None:
+        span = self._spans.pop(event.assoc, None)
+        if span is not None:
+            metrics.associations_open.dec()
+            span.end()
 
     def _take(self, association: Association, store: fast_receive.Store) -> tuple[int, str]:
         answer = self._store(association, store)
@@ -116,7 +131,8 @@ class Receiver:
         return _response(self._store(event.assoc, store))
 
     def _store(self, association: Association, store: fast_receive.Store) -> StoreAnswer:
-        with self._stores_in_hand:
+        span = self._spans.get(association)
+        with self._stores_in_hand, tracing.span("store", span.traceparent if span else ""):
             try:
                 if store.sop_class_uid != store.negotiated_class_uid:
                     return _WRONG_CONTEXT

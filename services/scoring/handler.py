@@ -16,6 +16,7 @@ import structlog
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from prognode import metrics
 from prognode.dicom.dataset_encoding import encode
 from prognode.dicom.secondary_capture import build_secondary_capture
 from prognode.dicom.sr import SR_CLASSES, sr_variants
@@ -40,6 +41,8 @@ from prognode.ports import (
     Instance,
     ObjectStore,
 )
+from prognode.runtime import tracing
+from prognode.runtime.arrivals import since_last
 from prognode.runtime.crop_archive import CropArchive
 from prognode.runtime.keys import crop_key, features_key, report_key
 from prognode.runtime.refusals import Refusal, refusal_report
@@ -133,7 +136,8 @@ class Scoring:
         key = features_key(crops, self.extractor.sha256)
         if self.objects.exists(key):
             return stored_features(self.objects, key)
-        features = self.extractor.features(archive.crops_hu)
+        with metrics.inference_seconds.time(), tracing.span("inference"):
+            features = self.extractor.features(archive.crops_hu)
         buffer = io.BytesIO()
         np.save(buffer, features)
         self.objects.put(key, buffer.getvalue())
@@ -226,6 +230,7 @@ class Scoring:
         }
         if not self.index.save_outcome(case.case_id, str(case.input_digest), state, outcome):
             return []
+        metrics.case_seconds.labels(state.value).observe(since_last(self.index, case))
         return [facts.report_ready(case.case_id, str(case.input_digest), "sr", uid, keys)]
 
     def _store(self, case_id: str, report: Report, sources: Mapping[str, Dataset], json_key: str) -> None:

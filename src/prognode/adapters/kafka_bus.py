@@ -155,6 +155,7 @@ class KafkaBus:
 
     def check(self) -> None:
         """Whether the brokers answer. Raises Unavailable."""
+        self._require_topics([DEAD_LETTER])
         with kafka_errors():
             self._connected().partitions_for(self._name(DEAD_LETTER))
 

@@ -17,13 +17,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
+from prognode import metrics
 from prognode.errors import GaveUp, Unavailable
 from prognode.events.validation import fault_of
 from prognode.ports import Bus, Event, Message
+from prognode.runtime import tracing
 
 Handler = Callable[[Event], Sequence[Event]]
 
@@ -72,21 +74,24 @@ class Worker:
         if not self._accepts(message):
             return
         if message.abandoned >= self.abandon_limit:
-            self.bus.dead(self.group, message, f"the process died {message.abandoned} times in {self.group}")
+            self._set_aside(
+                message, f"the process died {message.abandoned} times in {self.group}", kind="died"
+            )
             log.error(
                 "set-aside", group=self.group, topic=event.topic, case_id=event.key, died=message.abandoned
             )
             return
         try:
-            then = self.handlers[event.topic](event)
+            then = self._work(event)
         except Unavailable as error:
             pause = backoff_s(message.attempts) if error.retry_after_s is None else error.retry_after_s
+            metrics.retries.labels(self.group, event.topic).inc()
             self.bus.retry(self.group, message, pause, str(error))
             log.warning(
                 "retry", group=self.group, topic=event.topic, case_id=event.key, pause_s=pause, why=str(error)
             )
         except GaveUp as error:
-            self.bus.dead(self.group, message, str(error))
+            self._set_aside(message, str(error), kind="gave-up")
             log.error("gave-up", group=self.group, topic=event.topic, case_id=event.key, why=str(error))
         except Exception as error:  # noqa: BLE001 - a bug in one case must not stop the others
             self._bury(message, error)
@@ -101,11 +106,24 @@ class Worker:
                 then=[e.topic for e in then],
             )
 
+    def _work(self, event: Event) -> list[Event]:
+        """The handler, timed and traced; what follows from it belongs to the same trace."""
+        with (
+            metrics.handling_seconds.labels(self.group, event.topic).time(),
+            tracing.span(f"{self.group} {event.topic}", event.traceparent, case_id=event.key),
+        ):
+            context = tracing.traceparent()
+            return [replace(each, traceparent=context) for each in self.handlers[event.topic](event)]
+
+    def _set_aside(self, message: Message, why: str, kind: str) -> None:
+        metrics.dead_letters.labels(self.group, message.event.topic, kind).inc()
+        self.bus.dead(self.group, message, why)
+
     def _accepts(self, message: Message) -> bool:
         """Whether it is an event that the schemas know; otherwise it is set aside."""
         why = message.fault or fault_of(message.event)
         if why:
-            self.bus.dead(self.group, message, why)
+            self._set_aside(message, why, kind="malformed")
             # without the key: nothing of what is no event is known to be free of patient data
             log.error("refused", group=self.group, topic=message.event.topic, why=why)
         return not why
@@ -114,7 +132,7 @@ class Worker:
         event = message.event
         # the type alone: an exception's text may quote a data set
         why = f"{type(error).__name__} in {self.group}"
-        self.bus.dead(self.group, message, why)
+        self._set_aside(message, why, kind="bug")
         log.error(
             "dead-letter",
             group=self.group,
