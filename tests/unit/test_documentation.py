@@ -145,3 +145,26 @@ def test_options_in_the_laboratory_page_exist():
     }
     text = (ROOT / "docs" / "laboratory.md").read_text(encoding="utf-8")
     assert set(re.findall(r"--[a-z][a-z-]+", text)) <= known
+
+
+def test_operations_page_names_settings_and_metrics_that_exist():
+    """Every variable and every metric that an operator reads of is one of the code."""
+    from repository import tool
+
+    from apps.config import NOT_SETTINGS, NodeConfig, config_from_environment
+    from prognode.errors import BadRequest
+
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    table = tool("metrics_table")
+    metrics = {table.name_of(metric) for metric in table.declared().values()}
+    named = set(re.findall(r"\bprognode_[a-z0-9_]+", text))
+    assert len(named) > 5
+    assert named - metrics == set()
+    variables = set(re.findall(r"\bPROGNODE_[A-Z0-9_]+", text)) - set(NOT_SETTINGS)
+    assert len(variables) > 10
+    assert NodeConfig.model_fields
+    for variable in variables:
+        try:
+            config_from_environment({variable: "[]"})
+        except BadRequest as fault:
+            assert "no such setting" not in str(fault), variable

@@ -1,0 +1,165 @@
+"""The bus on a real broker: long cases, members that come, go and die, and a broker that is away."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from contract import samples
+from contract.adapters_under_test import name_of
+from servers.kafka import shared_kafka, start_kafka
+
+from prognode.adapters.kafka_bus import KafkaBus
+from prognode.adapters.kafka_settings import KafkaSettings
+from prognode.errors import Unavailable
+
+pytestmark = pytest.mark.component
+
+TOPIC = "thing-happened"
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def member(tmp_path):
+    """Opens a member of the test's group; closes all at the end."""
+    opened: list[KafkaBus] = []
+
+    def member(instance: str = "", bootstrap: str = "", **changes: object) -> KafkaBus:
+        values: dict[str, object] = {
+            "bootstrap": bootstrap or shared_kafka(),
+            "topic_prefix": name_of(tmp_path),
+            "instance": instance,
+            "partitions": 4,
+            "session_timeout_s": 6.0,
+            "request_timeout_s": 3.0,
+        }
+        bus = KafkaBus(KafkaSettings.model_validate(values | changes), "test")
+        bus.subscribe("group", [TOPIC])
+        opened.append(bus)
+        return bus
+
+    yield member
+    for bus in opened:
+        bus.close()
+
+
+def events(count: int) -> list:
+    """Events of as many cases."""
+    return [
+        samples.Event(TOPIC, f"case-{number}", {"version": 1, "number": number}) for number in range(count)
+    ]
+
+
+def take(bus: KafkaBus, timeout_s: float = PATIENCE_S):
+    return bus.receive("group", [TOPIC], timeout_s)
+
+
+def test_a_long_case_keeps_its_partitions(member):
+    """Longer in hand than a silent member counts as alive, while another member joins: nobody else is given it."""
+    first = member()
+    first.publish(events(1))
+    message = take(first)
+    second = member()
+    assert take(second, 9.0) is None
+    first.done("group", message)
+    assert take(second, 2.0) is None
+    assert take(first, 1.0) is None
+
+
+def test_members_share_the_partitions(member):
+    """Each of two members is given some, and everything is handled."""
+    first, second = member(), member()
+    handled: dict[str, list[int]] = {"first": [], "second": []}
+    stop = threading.Event()
+
+    def work(name: str, bus: KafkaBus) -> None:
+        while not stop.is_set():
+            message = take(bus, 0.1)
+            if message is not None:
+                handled[name].append(message.event.payload["number"])
+                bus.done("group", message)
+
+    threads = [threading.Thread(target=work, args=pair) for pair in (("first", first), ("second", second))]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + PATIENCE_S
+    batch = 0
+    while not all(handled.values()) and time.monotonic() < end:
+        first.publish(events(12))
+        batch += 1
+        time.sleep(0.5)
+    while sum(map(len, handled.values())) < 12 * batch and time.monotonic() < end:
+        time.sleep(0.1)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert all(handled.values()), "one member was given everything"
+    everything = sorted(handled["first"] + handled["second"])
+    assert everything == sorted(list(range(12)) * batch)
+
+
+def test_what_a_member_had_that_left_comes_to_another_at_once(member):
+    """A member that closes in good order hands its work back."""
+    first = member()
+    first.publish(events(1))
+    assert take(first) is not None
+    first.close()
+    again = take(member())
+    assert again is not None
+
+
+def test_a_member_with_a_name_of_its_own_is_back_at_once(member):
+    """The name is kept: no silence has to pass before its partitions are served again."""
+    first = member(instance="replica-0")
+    first.publish(events(1))
+    taken = take(first)
+    # as if it were killed: it says nothing more to the broker
+    first._members["group"]._closing.set()
+    again = take(member(instance="replica-0"), 5.0)
+    assert again is not None
+    assert again.event == taken.event
+
+
+def test_a_broker_that_is_away_is_unavailable_and_nothing_is_lost(tmp_path, member):
+    """Publishing says Unavailable while it is gone; afterwards everything goes on by itself."""
+    broker = start_kafka(tmp_path)
+    try:
+        bus = member(bootstrap=broker.address, instance="replica-0", request_timeout_s=2.0)
+        bus.publish(events(2))
+        held = take(bus)
+        broker.kill9()
+        with pytest.raises(Unavailable):
+            bus.publish(events(1))
+        with pytest.raises(Unavailable):
+            bus.check()
+        broker.start()
+        numbers = [held.event.payload["number"]]
+        deadline = time.monotonic() + 60.0
+        finished = False
+        while not finished and time.monotonic() < deadline:
+            try:
+                bus.done("group", held)
+                finished = True
+            except Unavailable:
+                time.sleep(0.5)
+        assert finished
+        rest = take(bus, 60.0)
+        numbers.append(rest.event.payload["number"])
+        bus.done("group", rest)
+        bus.check()
+        bus.publish([samples.Event(TOPIC, "case-9", {"version": 1, "number": 9})])
+        later = take(bus, 60.0)
+        numbers.append(later.event.payload["number"])
+        assert sorted(set(numbers)) == [0, 1, 9]
+    finally:
+        broker.stop()
+
+
+def test_nobody_at_the_address_is_unavailable(tmp_path):
+    """A wrong address and a broker that is down look alike: wait, and say so."""
+    bus = KafkaBus(KafkaSettings(bootstrap="127.0.0.1:1", topic_prefix="none", request_timeout_s=1.0))
+    with pytest.raises(Unavailable):
+        bus.publish(events(1))
+    with pytest.raises(Unavailable):
+        bus.subscribe("group", [TOPIC])
