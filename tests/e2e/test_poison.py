@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
 from dataclasses import replace
 
 import numpy as np
@@ -68,7 +69,7 @@ def envelope(topic: str, data: object, **changes: object) -> bytes:
     """An event as it travels, with some attributes changed."""
     document = {
         "specversion": "1.0",
-        "id": "poison",
+        "id": uuid.uuid4().hex,
         "source": "/prognode/test",
         "type": f"prognode.{topic}.v1",
         "subject": "0123456789abcdef",
