@@ -79,7 +79,7 @@ def test_an_unknown_version_is_refused_with_those_that_are_known():
         check(event)
 
 
-@pytest.mark.parametrize("version", ["1", 1.0, True, None, [1]])
+@pytest.mark.parametrize("version", ["1", 1.0, True, None, [1], 0, -1, 19_450_508])
 def test_a_version_is_a_whole_number(version):
     """Nothing is taken for a version that is none."""
     event = Event("case-ready", CASE, {**SAID[0].payload, "version": version})

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from prognode.events.facts import Event
-from prognode.events.schemas import schema_id
+from prognode.events.schemas import schema_id, stated_version
 
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/cloudevents+json"
@@ -42,7 +42,7 @@ class NotAnEvent(Exception):
 
 def encode(event: Event, source: str, now: datetime) -> bytes:
     """The event as JSON. ``source`` names the service that speaks, ``now`` has a time zone."""
-    version = _version(event.payload) or 1
+    version = stated_version(event.payload) or 1
     document: dict[str, Any] = {
         "specversion": SPEC_VERSION,
         "id": event.id,
@@ -81,8 +81,11 @@ def _check_type(stated: str, known: Event) -> None:
     match = _TYPE.fullmatch(stated)
     if match is None or match[1] != known.topic:
         raise NotAnEvent(f"a CloudEvents envelope of another type than {known.topic}", known)
-    if _version(known.payload) not in (None, int(match[2])):
-        raise NotAnEvent(f"a CloudEvents envelope of version {match[2]} around data of another", known)
+    version = stated_version(known.payload)
+    if version not in (None, int(match[2])):
+        raise NotAnEvent(
+            f"a CloudEvents envelope of version {match[2]} around data of version {version}", known
+        )
 
 
 def json_object(data: bytes, topic: str, kind: str, largest_bytes: int) -> dict[str, Any]:
@@ -115,12 +118,6 @@ def _readable(document: Mapping[str, Any], topic: str) -> Event:
         data if isinstance(data, dict) else {"data": data},
         traceparent if isinstance(traceparent, str) and _TRACEPARENT.fullmatch(traceparent) else "",
     )
-
-
-def _version(payload: Mapping[str, Any]) -> int | None:
-    """What the data state; True is no number."""
-    stated = payload.get("version")
-    return stated if isinstance(stated, int) and not isinstance(stated, bool) else None
 
 
 def _is_text(value: object) -> bool:

@@ -9,6 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+LAST_VERSION = 9999
+"""A larger number is none of ours, and is not repeated: it may be anything."""
+
 
 @cache
 def event_schemas() -> Mapping[str, Mapping[int, dict[str, Any]]]:
@@ -25,6 +28,14 @@ def event_schemas() -> Mapping[str, Mapping[int, dict[str, Any]]]:
 def schema_id(topic: str, version: int) -> str:
     """The name by which an event's schema is known (its ``$id``)."""
     return f"urn:prognode:event:{topic}:v{version}"
+
+
+def stated_version(payload: Mapping[str, Any]) -> int | None:
+    """The version that the data of an event state; None where it is no number that a version can be."""
+    stated = payload.get("version")
+    if not isinstance(stated, int) or isinstance(stated, bool):
+        return None
+    return stated if 0 < stated <= LAST_VERSION else None
 
 
 def _folder() -> Path:

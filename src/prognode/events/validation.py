@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from prognode.errors import GaveUp
 from prognode.events.facts import Event
-from prognode.events.schemas import event_schemas
+from prognode.events.schemas import event_schemas, stated_version
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -31,8 +31,8 @@ def fault_of(event: Event) -> str:
     versions = _validators().get(event.topic)
     if versions is None:
         return f"{event.topic} is no fact that is known here"
-    version = event.payload.get("version")
-    if not isinstance(version, int) or isinstance(version, bool):
+    version = stated_version(event.payload)
+    if version is None:
         return f"{event.topic}: version is {'malformed' if 'version' in event.payload else 'missing'}"
     validator = versions.get(version)
     if validator is None:
