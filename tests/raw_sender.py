@@ -141,14 +141,23 @@ def context_id(opened: Association, sent: Sent) -> int:
     raise AssertionError(f"{sent.sop_class} in {sent.syntax} was not accepted")
 
 
-def send(opened: Association, sent: Sent) -> Answer | None:
-    """Send one object; the answer, or None if the association ended without one."""
+@contextmanager
+def _answers_are_ours(opened: Association) -> Iterator[None]:
+    """Keep the association's own loop from taking the answer: it stands still until the block ends."""
     opened._reactor_checkpoint.clear()
+    while opened.is_alive() and not opened._is_paused:
+        time.sleep(0.0001)
     try:
-        opened.dimse.send_msg(request(sent), context_id(opened, sent))
-        return _answer(opened)
+        yield
     finally:
         opened._reactor_checkpoint.set()
+
+
+def send(opened: Association, sent: Sent) -> Answer | None:
+    """Send one object; the answer, or None if the association ended without one."""
+    with _answers_are_ours(opened):
+        opened.dimse.send_msg(request(sent), context_id(opened, sent))
+        return _answer(opened)
 
 
 def _answer(opened: Association) -> Answer | None:
@@ -193,28 +202,22 @@ def fragments(sent: Sent, context: int, largest: int) -> list[P_DATA]:
 
 def send_pdus(opened: Association, pdus: Sequence[P_DATA]) -> Answer | None:
     """Send primitives one by one; the answer, or None if the association ended without one."""
-    opened._reactor_checkpoint.clear()
-    try:
+    with _answers_are_ours(opened):
         for pdu in pdus:
             opened.dul.send_pdu(pdu)
         return _answer(opened)
-    finally:
-        opened._reactor_checkpoint.set()
 
 
 def send_with_value_length(opened: Association, sent: Sent, length: int) -> Answer | None:
     """Send the command soundly and the first PDU of the data set with a false length of its value."""
     command, data, *_ = fragments(sent, context_id(opened, sent), 16384)
-    opened._reactor_checkpoint.clear()
-    try:
+    with _answers_are_ours(opened):
         opened.dul.send_pdu(command)
         while opened.dul.to_provider_queue.qsize():
             time.sleep(0.001)
         pdu = P_DATA_TF(data).encode()
         opened.dul.socket.send(pdu[:6] + length.to_bytes(4, "big") + pdu[10:])
         return _answer(opened)
-    finally:
-        opened._reactor_checkpoint.set()
 
 
 def send_in_pdus(opened: Association, sent: Sent, largest: int) -> Answer | None:
