@@ -145,10 +145,15 @@ class DistributedNode(NodeFolder):
 
     def start(self) -> DistributedNode:
         """Start every service and wait until all are up."""
-        for service in self.services:
-            service.start()
-        for service in self.services:
-            service.wait_up()
+        try:
+            for service in self.services:
+                service.start()
+            for service in self.services:
+                service.wait_up()
+        except BaseException:
+            for service in self.services:
+                service.stop()
+            raise
         return self
 
     def stop(self) -> None:

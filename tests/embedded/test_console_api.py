@@ -2,13 +2,56 @@
 
 from __future__ import annotations
 
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
-from fastapi.testclient import TestClient
 from node import node_and_pacs, said_of
 from studies import small_study
 
 from prognode.errors import Unavailable
-from services.console.api import console_api
+from services.console.service import Console
+from services.console.settings import ConsoleSettings
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status_code: int
+    text: str
+
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass(frozen=True)
+class Client:
+    """Speaks HTTP to the console."""
+
+    port: int
+
+    def get(self, path: str) -> Answer:
+        return self._ask("GET", path)
+
+    def post(self, path: str, json: object = None) -> Answer:
+        return self._ask("POST", path, json)
+
+    def delete(self, path: str) -> Answer:
+        return self._ask("DELETE", path)
+
+    def _ask(self, method: str, path: str, body: object = None) -> Answer:
+        data = None if body is None else json.dumps(body).encode()
+        address = f"http://127.0.0.1:{self.port}{path}"
+        request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return Answer(answer.status, answer.read().decode())
+        except urllib.error.HTTPError as fault:
+            return Answer(fault.code, fault.read().decode())
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +63,14 @@ def shared(tmp_path_factory):
         pacs.wait_figures(1)
         node.settle()
         outside = node.life.outside
-        client = TestClient(console_api(outside.index, outside.bus, outside.woken.set))
-        yield node, pacs, client, study
+        console = Console(ConsoleSettings(port=0), outside.index, outside.bus, outside.woken.set)
+        console.start()
+        yield node, pacs, Client(console.port), study
+        console.stop()
 
 
 @pytest.fixture
-def client(shared) -> TestClient:
+def client(shared) -> Client:
     return shared[2]
 
 

@@ -117,7 +117,7 @@ def test_a_row_in_the_file_gives_a_final_report(node: NodeHere, pacs: ReceivingP
     assert said_of(final)["status"] == "final"
     assert_supersedes(final, first)
     write_csv(node, "SOMEBODY-ELSE,10,M1,", f"{study.patient_id},35,M0,")
-    wait_until(lambda: not node.life.clinical.changed(), "the second look at the file")
+    wait_until(lambda: not node.life.outside.clinical.changed(), "the second look at the file")
     node.settle()
     assert len(pacs.reports(study.study_uid)) == 2
     assert len(pacs.received[final.SOPInstanceUID]) == 1

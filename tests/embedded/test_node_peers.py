@@ -182,8 +182,9 @@ def test_an_archive_that_was_down_is_asked_again(start, tmp_path: Path):
     }
     with ReceivingPacs() as pacs:
         node = start([pacs, source], assembly={"grace_s": 0.5}, scoring={"figure": False})
-        failed, look_again = threading.Event(), node.life.assembler.fetcher.on_failed
-        node.life.assembler.fetcher.on_failed = lambda study_uid: (look_again(study_uid), failed.set())
+        fetcher = node.life.services[-1].loops["assembler"].__self__.fetcher
+        failed, look_again = threading.Event(), fetcher.on_failed
+        fetcher.on_failed = lambda study_uid: (look_again(study_uid), failed.set())
         node.send([item for item in study.instances if item not in missing])
         assert failed.wait(60), "the archive was never asked"
         assert node.case(study.study_uid).state == "waiting"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections import Counter
 
 import pytest
 from contract import samples
@@ -56,15 +58,27 @@ def take(bus: KafkaBus, timeout_s: float = PATIENCE_S):
 
 
 def test_a_long_case_keeps_its_partitions(member):
-    """Longer in hand than a silent member counts as alive, while another member joins: nobody else is given it."""
+    """Longer in hand than a silent member counts as alive: it is not given out again, and its end is committed."""
+    bus = member()
+    bus.publish(events(1))
+    message = take(bus)
+    assert take(bus, 9.0) is None
+    bus.done("group", message)
+    bus.close()
+    assert take(member(), 5.0) is None
+
+
+def test_a_partition_that_moves_is_worked_on_by_its_new_owner(member):
+    """A replica joins while messages are in hand: who has lost one cannot acknowledge it, and is told so."""
     first = member()
-    first.publish(events(1))
-    message = take(first)
+    first.publish(events(8))
+    held = [take(first) for _ in range(8)]
     second = member()
-    assert take(second, 9.0) is None
-    first.done("group", message)
-    assert take(second, 2.0) is None
-    assert take(first, 1.0) is None
+    moved = take(second)
+    assert moved is not None
+    with pytest.raises(Unavailable, match="another member"):
+        first.done("group", next(one for one in held if one.id == moved.id))
+    second.done("group", moved)
 
 
 def test_members_share_the_partitions(member):
@@ -76,8 +90,10 @@ def test_members_share_the_partitions(member):
     def work(name: str, bus: KafkaBus) -> None:
         while not stop.is_set():
             message = take(bus, 0.1)
-            if message is not None:
-                handled[name].append(message.event.payload["number"])
+            if message is None:
+                continue
+            handled[name].append(message.event.payload["number"])
+            with contextlib.suppress(Unavailable):  # it moved meanwhile, and is handled again
                 bus.done("group", message)
 
     threads = [threading.Thread(target=work, args=pair) for pair in (("first", first), ("second", second))]
@@ -89,14 +105,14 @@ def test_members_share_the_partitions(member):
         first.publish(events(12))
         batch += 1
         time.sleep(0.5)
-    while sum(map(len, handled.values())) < 12 * batch and time.monotonic() < end:
+    while sum(first.lag("group").values()) + sum(second.lag("group").values()) and time.monotonic() < 2 * end:
         time.sleep(0.1)
     stop.set()
     for thread in threads:
         thread.join()
     assert all(handled.values()), "one member was given everything"
-    everything = sorted(handled["first"] + handled["second"])
-    assert everything == sorted(list(range(12)) * batch)
+    everything = Counter(handled["first"] + handled["second"])
+    assert all(everything[number] >= batch for number in range(12))
 
 
 def test_what_a_member_had_that_left_comes_to_another_at_once(member):
@@ -144,14 +160,14 @@ def test_a_broker_that_is_away_is_unavailable_and_nothing_is_lost(tmp_path, memb
             except Unavailable:
                 time.sleep(0.5)
         assert finished
-        rest = take(bus, 60.0)
-        numbers.append(rest.event.payload["number"])
-        bus.done("group", rest)
         bus.check()
         bus.publish([samples.Event(TOPIC, "case-9", {"version": 1, "number": 9})])
-        later = take(bus, 60.0)
-        numbers.append(later.event.payload["number"])
-        assert sorted(set(numbers)) == [0, 1, 9]
+        while 9 not in numbers or len(set(numbers)) < 3:
+            message = take(bus, 60.0)
+            assert message is not None, f"only {numbers} came"
+            numbers.append(message.event.payload["number"])
+            bus.done("group", message)
+        assert set(numbers) == {0, 1, 9}
     finally:
         broker.stop()
 

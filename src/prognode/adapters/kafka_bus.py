@@ -21,10 +21,11 @@ from prognode.adapters.kafka_group import GroupMember
 from prognode.adapters.kafka_settings import KafkaSettings
 from prognode.errors import Unavailable
 from prognode.events.dead_letter import dead_letter, read_dead_letter
-from prognode.events.envelope import NotAnEvent, encode
+from prognode.events.envelope import CONTENT_TYPE, NotAnEvent, encode
 from prognode.events.topics import DEAD_LETTER, topic_plan
 from prognode.ports import JSON, Event, Message
 
+_HEADERS = [("content-type", CONTENT_TYPE.encode())]
 _FOLLOWS = uuid.UUID("6f2c8b1e-50a3-4c1d-9b55-1f3e0c7f2a94")
 """Name space of the ids of events that follow from a message."""
 
@@ -126,7 +127,9 @@ class KafkaBus:
         try:
             with kafka_errors():
                 for record in _all_records(client, self._name(DEAD_LETTER)):
-                    letters[record.key.decode()] = _read(record.value) if record.value else None
+                    letters[(record.key or b"").decode(errors="replace")] = (
+                        _read(record.value) if record.value else None
+                    )
         finally:
             client.close(autocommit=False)
         return [letter | {"id": letter_id} for letter_id, letter in letters.items() if letter is not None]
@@ -163,7 +166,10 @@ class KafkaBus:
         """Durable on return: every in-sync replica has them."""
         with kafka_errors():
             client = self._connected()
-            sent = [client.send(topic, value=value, key=key.encode()) for topic, key, value in records]
+            sent = [
+                client.send(topic, value=value, key=key.encode(), headers=_HEADERS)
+                for topic, key, value in records
+            ]
             for future in sent:
                 future.get(timeout=3 * self._settings.request_timeout_s)
 

@@ -16,15 +16,7 @@ from typing import Any
 import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.errors import (
-    CommitFailedError,
-    FencedInstanceIdError,
-    IllegalGenerationError,
-    KafkaError,
-    RebalanceInProgressError,
-    RetriableError,
-    UnknownMemberIdError,
-)
+from kafka.errors import FencedInstanceIdError, KafkaError, RebalanceInProgressError, RetriableError
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from prognode.adapters.kafka_client import group_consumer, kafka_errors
@@ -101,7 +93,7 @@ class GroupMember:
         with self._changed:
             standing = self._standings.get(partition)
             if standing is None:
-                return  # the partition is another member's by now, who does the work again
+                raise Unavailable("bus: the partition is another member's by now, who does the work again")
             standing.finish(offset)
             commit = _Commit(partition)
             self._commits.append(commit)
@@ -247,8 +239,8 @@ class GroupMember:
             partitions = {one.partition for one in waiting} | self._dirty
             self._dirty = set()
             offsets = {p: self._standings[p].commit() for p in partitions if p in self._standings}
-        # where a partition is another member's by now, that member does the work again
-        _answer([one for one in waiting if one.partition not in offsets], None)
+        moved = Unavailable("the partition is another member's by now, who does the work again")
+        _answer([one for one in waiting if one.partition not in offsets], moved)
         waiting = [one for one in waiting if one.partition in offsets]
         said = {p: OffsetAndMetadata(offset, metadata, -1) for p, (offset, metadata) in offsets.items()}
         if waiting:
@@ -268,10 +260,8 @@ class GroupMember:
             # the next round commits it, or finds that the partition is another member's
             with self._changed:
                 self._commits = waiting + self._commits
-        except (CommitFailedError, IllegalGenerationError, UnknownMemberIdError):
-            # put out of the group: another member does the work again
-            _answer(waiting, None)
         except KafkaError as fault:
+            # also where this member was put out of the group: the work is done again
             _answer(waiting, fault)
         else:
             _answer(waiting, None)
