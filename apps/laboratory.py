@@ -83,7 +83,8 @@ class Finished:
 def train_recipe(job: Job, settings: Settings, progress: Progress) -> Finished:
     """Train, judge, and write recipe and report into ``job.out``.
 
-    Raises CohortFaults, NotEvaluable or BadRequest for what a person can mend, before anything is fitted.
+    Raises CohortFaults, NotEvaluable or BadRequest for what a person can mend, before anything is fitted. From then on
+    the recipe of an earlier run is gone from ``job.out``: it must not stand beside what this run leaves, or fails to.
     """
     from training.report.write import write_report
 
@@ -92,6 +93,8 @@ def train_recipe(job: Job, settings: Settings, progress: Progress) -> Finished:
     extractor = OnnxExtractor(job.extractor) if job.extractor else None
     inputs = _inputs(job, cohort, division, extractor, progress)
     provenance = _provenance(job, cohort, division, inputs)
+    recipe = job.out / "recipe.json"
+    recipe.unlink(missing_ok=True)
     done = progress.expect("bootstrap", settings.bootstrap)
     study = run_study(inputs.sample, inputs.cohorts, provenance, settings, job.workers, progress.step, done)
     why_not = why_no_recipe(study)
@@ -101,9 +104,9 @@ def train_recipe(job: Job, settings: Settings, progress: Progress) -> Finished:
     if not why_not:
         assert extractor is not None
         document = recipe_document(study, extractor)
-        write_recipe(document, job.out / "recipe.json")
+        write_recipe(document, recipe)
     write_report(study, job.out, document, why_not, on_step=progress.step)
-    return Finished(study, job.out / "recipe.json" if document else None, why_not)
+    return Finished(study, recipe if document else None, why_not)
 
 
 def validate_recipe(job: Job, recipe_path: Path, settings: Settings, progress: Progress) -> Study:

@@ -255,18 +255,47 @@ def test_without_a_network_there_is_a_report_and_no_recipe(given, tmp_path, monk
     assert (tmp_path / "report.html").exists()
 
 
+def without(given, column: str, folder):
+    """The arguments with a cohort table that lacks a column."""
+    lines = [line.split(",") for line in given[0].read_text().splitlines()]
+    place = lines[0].index(column)
+    shorter = [",".join([*cells[:place], *cells[place + 1 :]]) for cells in lines]
+    (folder / "short.csv").write_text("\n".join(shorter) + "\n")
+    return [folder / "short.csv", *given[1:]]
+
+
+def test_no_recipe_of_an_earlier_run_stands_beside_a_new_report(given, tmp_path, monkeypatch):
+    """A folder is used again, and this run gives no recipe: whoever takes recipe.json from it must not get the old one."""
+    monkeypatch.setenv("PROGNODE_HOME", str(tmp_path / "home"))
+    (tmp_path / "recipe.json").write_text("{}")
+    assert prognode("train", *given, "--out", tmp_path, *QUICK).status == 2
+    assert (tmp_path / "report.html").exists()
+    assert not (tmp_path / "recipe.json").exists()
+
+
+def test_a_run_that_fails_while_it_trains_leaves_no_earlier_recipe(given, tmp_path):
+    """Patients and features were taken, the training failed: what lies there would pass for its result."""
+    (tmp_path / "recipe.json").write_text("{}")
+    shorter = without(given, "m_stage", tmp_path)
+    require_sentence(train(shorter, tmp_path, "--clinical-terms", "m_stage"), "the table has no m_stage")
+    assert not (tmp_path / "recipe.json").exists()
+
+
+def test_a_table_that_is_refused_costs_no_earlier_recipe(given, tmp_path):
+    """Nothing was computed, so nothing is taken away."""
+    (tmp_path / "recipe.json").write_text("{}")
+    shorter = without(given, "event", tmp_path)
+    assert train(shorter, tmp_path).status == 2
+    assert (tmp_path / "recipe.json").read_text() == "{}"
+
+
 def test_validation_needs_the_covariates_that_the_models_use(given, trained, tmp_path):
     """A table without M stage cannot be judged by a model that uses it."""
-    lines = [line.split(",") for line in given[0].read_text().splitlines()]
-    place = lines[0].index("m_stage")
-    shorter = [",".join([*cells[:place], *cells[place + 1 :]]) for cells in lines]
-    (tmp_path / "short.csv").write_text("\n".join(shorter) + "\n")
+    shorter = without(given, "m_stage", tmp_path)
     recipe = json.loads((trained / "recipe.json").read_text())
     uses = any(term["name"] == "m_stage" for model in recipe["models"].values() for term in model["terms"])
     assert uses, "the recipe of this test uses M stage"
-    ended = prognode(
-        "validate", trained / "recipe.json", tmp_path / "short.csv", *given[1:], "--out", tmp_path
-    )
+    ended = prognode("validate", trained / "recipe.json", *shorter, "--out", tmp_path)
     require_sentence(ended, "m_stage")
 
 
