@@ -48,7 +48,7 @@ class Job:
     table: Path
     out: Path
     extractor: Path | None
-    """The network; None where feature tables are given and no network is there."""
+    """The network; None where feature tables are given and nobody said which network made them."""
     feature_files: FeatureFiles | None
     cache: Path
     config: NodeConfig | None

@@ -246,13 +246,29 @@ def test_without_a_signature_there_is_a_report_and_no_recipe(given, tmp_path):
     assert "selects no" in page
 
 
-def test_without_a_network_there_is_a_report_and_no_recipe(given, tmp_path, monkeypatch):
-    """Feature tables can be analysed anywhere; a recipe must name its network."""
-    monkeypatch.setenv("PROGNODE_HOME", str(tmp_path / "home"))
+@pytest.fixture(scope="module")
+def another_network(tmp_path_factory):
+    """Not the network that the recipes of these tests belong to."""
+    path = tmp_path_factory.mktemp("another") / "resnet50.onnx"
+    assert prognode("weights", "random", "--seed", "2", "--out", path).status == 0
+    return path
+
+
+def test_without_a_network_there_is_a_report_and_no_recipe(given, another_network, tmp_path, monkeypatch):
+    """Feature tables can be analysed anywhere; a recipe must name its network, and the one at home is a guess."""
+    monkeypatch.setenv("PROGNODE_HOME", str(another_network.parent))
     ended = prognode("train", *given, "--out", tmp_path, *QUICK)
     assert ended.status == 2
     assert "no recipe: no network was given" in ended.errors
     assert (tmp_path / "report.html").exists()
+    assert not (tmp_path / "recipe.json").exists()
+
+
+def test_a_validation_on_tables_asks_for_no_network(given, trained, another_network, tmp_path, monkeypatch):
+    """Whatever network lies at home made none of these features, so it is no reason to refuse them."""
+    monkeypatch.setenv("PROGNODE_HOME", str(another_network.parent))
+    ended = prognode("validate", trained / "recipe.json", *given, "--out", tmp_path)
+    assert (ended.status, ended.errors) == (0, "")
 
 
 def without(given, column: str, folder):
@@ -299,11 +315,8 @@ def test_validation_needs_the_covariates_that_the_models_use(given, trained, tmp
     require_sentence(ended, "m_stage")
 
 
-def test_another_network_than_the_recipes_is_refused(given, trained, tmp_path):
+def test_another_network_than_the_recipes_is_refused(given, trained, another_network, tmp_path):
     """Features of another network would give numbers that look like survival."""
-    other = tmp_path / "other.onnx"
-    assert prognode("weights", "random", "--seed", "2", "--out", other).status == 0
-    ended = prognode(
-        "validate", trained / "recipe.json", *given, "--extractor", other, "--out", tmp_path / "out"
-    )
+    named = ("--extractor", another_network)
+    ended = prognode("validate", trained / "recipe.json", *given, *named, "--out", tmp_path / "out")
     require_sentence(ended, "extractor")
