@@ -7,7 +7,7 @@ Where it names folder and contour of each phase, the table has decided that, and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from prognode.adapters.nifti_contours import is_label_image, read_label_image
 from prognode.domain.need_set import NeedSet
 from prognode.domain.phase_crop import PhaseCrop, cut_phase
 from prognode.domain.prognosis import Phase
-from prognode.domain.readiness import Choices, Rules, SeriesView, assess
+from prognode.domain.readiness import Assessment, Choices, Rules, SeriesView, assess
 from prognode.domain.roi import Roi, longest_diameter_mm
 from prognode.errors import InvalidInput, Reason
 from prognode.runtime.studies import series_views
@@ -70,7 +70,8 @@ class CohortImages:
         if not set(PHASES) <= set(by_phase):
             waits = "; ".join(wait.text for wait in case.found.waiting_for[:2]) or "contours on both phases"
             raise InvalidInput(Reason.PHASE_SINGLE, f"the study is not complete: {waits}")
-        return [_cut(by_phase[phase], _roi_of(by_phase[phase], pile.rois), pile) for phase in PHASES]
+        needs = [by_phase[phase] for phase in PHASES]
+        return [_cut(case.found, need, _roi_of(need, pile.rois), pile) for need in needs]
 
     # ------------------------------------------------------------ a phase by itself
 
@@ -99,7 +100,7 @@ class CohortImages:
                 f"the {phase} contour was drawn on images outside the {phase} folder: are the phases swapped?"
             )
             raise InvalidInput(Reason.ROI_SOURCE, detail)
-        return _cut(need, roi, pile)
+        return _cut(found, need, roi, pile)
 
 
 def _lies_in(view: SeriesView, folder: Path, pile: Pile) -> bool:
@@ -165,8 +166,10 @@ def _roi_of(need: NeedSet, rois: Sequence[Roi]) -> Roi:
     return next(roi for roi in rois if need.roi.names(roi))
 
 
-def _cut(need: NeedSet, roi: Roi, pile: Pile) -> PhaseCrop:
+def _cut(found: Assessment, need: NeedSet, roi: Roi, pile: Pile) -> PhaseCrop:
+    """Cut a need-set; its remarks are all that was noticed while it was found, the way from contour to series too."""
     first = need.planes[0].sop_instance_uid
     card = next(instance.card for instance in pile.instances if instance.sop_instance_uid == first)
     frame = card.get("frame_of_reference_uid") or None
-    return cut_phase(need, roi, frame, lambda planes: read_planes(pile, planes))
+    noticed = replace(need, remarks=found.remarks)
+    return cut_phase(noticed, roi, frame, lambda planes: read_planes(pile, planes))

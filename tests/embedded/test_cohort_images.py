@@ -20,6 +20,7 @@ from training.synthetic_study import (
     generate_study,
     phase_tumour,
     series_grid,
+    with_other_frame_of_reference,
     without_slices,
 )
 
@@ -89,6 +90,29 @@ def test_rtstruct_seg_and_nifti_of_one_tumour_give_one_crop(files):
     assert min(np.abs(shift - dicom.crops_hu[0])[inner].max() for shift in shifts) < 1e-3
     assert (labels.crops_hu[1] == dicom.crops_hu[1]).all()
     assert labels.longest_diameter_mm == pytest.approx(dicom.longest_diameter_mm, abs=4.0)
+
+
+def test_a_contour_that_was_matched_by_position_is_remarked(files):
+    """A label image names no images: whoever reads the report must know that its place alone tied it to them."""
+    nifti = images(files, Contour(files["arterial_nifti"]), Contour(files["venous_contour"]))
+    remarks = CohortImages().read(nifti, second=False).remarks
+    assert (
+        sum("was matched to its series by position, since it has no references" in one for one in remarks)
+        == 1
+    )
+    assert not any("by position" in one for one in CohortImages().read(of_dicom(files), second=False).remarks)
+
+
+@pytest.mark.parametrize("whole_study", [True, False])
+def test_a_contour_in_another_frame_of_reference_is_remarked(tmp_path, whole_study):
+    """References tie it to images of another frame: used, and said, in a study and in a phase by itself."""
+    study = with_other_frame_of_reference(generate_study(SPEC), "arterial")
+    files = write(SPEC, tmp_path, study)
+    named = Images(study=tmp_path) if whole_study else of_dicom(files)
+    remarks = CohortImages().read(named, second=False).remarks
+    assert (
+        sum("has another frame of reference than its images; its references" in one for one in remarks) == 1
+    )
 
 
 def test_the_tumour_is_found_by_name_among_several_rois(files):
