@@ -15,6 +15,8 @@ from node import test_model as stand_in_network
 
 from training.cohort import PHASES
 from training.feature_tables import write_features
+from training.synthetic_cohort import draw_patients
+from training.synthetic_cohort_files import Plan, write_cohort
 
 QUICK = ("--bootstrap", "3", "--folds", "4")
 FIGURES = {
@@ -228,6 +230,63 @@ def test_one_feature_table_alone_is_refused(given, tmp_path):
     """Both phases or none."""
     ended = prognode("train", *given[:3], "--out", tmp_path)
     require_sentence(ended, "--features-arterial and --features-venous")
+
+
+@pytest.fixture
+def unreadable(tmp_path):
+    """A cohort table whose training patient has no image in its folder."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "notes.txt").write_text("no image")
+    rows = ("patient_id,cohort,study,months,event", "A,training,images,12,1")
+    (tmp_path / "unreadable.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path / "unreadable.csv"
+
+
+@pytest.mark.parametrize("more", [(), ("--leave-out-not-evaluable",)])
+def test_a_training_without_a_patient_is_refused_with_every_reason(unreadable, tmp_path, more):
+    """Nobody is left to train on: the way out that would not help is not offered."""
+    ended = train([unreadable], tmp_path / "out", *more)
+    assert ended.status == 2
+    assert ended.errors.endswith(
+        "no patient of the training cohort is left without them: mend their images\n"
+    )
+    assert "the images of 1 patient cannot be evaluated; first: row 2, slices-missing" in ended.errors
+    assert "there is no DICOM object in images" in ended.output
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_who_cannot_be_evaluated_stops_the_run_or_is_left_out(tmp_path):
+    """Three patients train, the one who would judge has no image: refused, or gone on without, as the person says."""
+    drawn = draw_patients(1, {"training": 4, "external": 4}, 0)
+    table = write_cohort([*drawn[:3], drawn[4]], Plan(seed=1, slices=30, matrix=128), tmp_path / "cohort")
+    for image in (tmp_path / "cohort" / drawn[4].patient_id / "arterial").iterdir():
+        image.write_text("no image")
+    refused = train([table], tmp_path / "out")
+    assert refused.status == 2
+    assert refused.errors.endswith("go on without these patients with --leave-out-not-evaluable\n")
+    assert drawn[4].patient_id in refused.output
+    ended = train([table], tmp_path / "out", "--leave-out-not-evaluable")
+    assert "no recipe: there is no signatures model" in ended.errors
+    assert len((tmp_path / "out" / "features_arterial.csv").read_text().splitlines()) == 4
+
+
+def test_a_validation_without_a_patient_is_refused_with_every_reason(unreadable, trained, tmp_path):
+    """Nobody is left to judge."""
+    asked = ("validate", trained / "recipe.json", unreadable, "--out", tmp_path / "out")
+    network = ("--extractor", stand_in_network().extractor)
+    ended = prognode(*asked, *network, "--leave-out-not-evaluable")
+    assert ended.status == 2
+    assert ended.errors.endswith("no patient is left without them: mend their images\n")
+    assert "there is no DICOM object in images" in ended.output
+
+
+def test_a_draw_that_leaves_nobody_to_train_is_a_sentence(given, tmp_path):
+    """A fraction so small that no patient of the development hospital is drawn."""
+    require_sentence(
+        train(without(given, "cohort", tmp_path), tmp_path, "--training-fraction", "0.001"),
+        "nobody would train",
+        "raise the training fraction above 0.001",
+    )
 
 
 def test_without_a_signature_there_is_a_report_and_no_recipe(given, tmp_path):
