@@ -6,8 +6,8 @@ Where it names folder and contour of each phase, the table has decided that, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +15,15 @@ import numpy as np
 from apps.config import NodeConfig
 from apps.dicom_files import Pile, read_pile
 from apps.inspect_rois import NAMELESS
-from apps.judged_study import judge_studies, read_planes
+from apps.judged_study import judge_studies, phase_descriptions, read_planes, roi_rules
 from prognode.adapters.nifti_contours import is_label_image, read_label_image
 from prognode.domain.need_set import NeedSet
 from prognode.domain.phase_crop import PhaseCrop, cut_phase
 from prognode.domain.prognosis import Phase
-from prognode.domain.readiness import Choices, Rules, SeriesView, assess
+from prognode.domain.readiness import Assessment, Choices, Rules, SeriesView, assess
 from prognode.domain.roi import Roi, longest_diameter_mm
 from prognode.errors import InvalidInput, Reason
 from prognode.runtime.studies import series_views
-from services.receiver.assembly import rules_of
 from training.cohort import PHASES, Contour, Images
 from training.extraction import Reading
 
@@ -36,22 +35,23 @@ class CohortImages:
     config: NodeConfig | None = None
     """Whose rules for ROIs and descriptions hold; None: the built-in ones."""
 
-    def files(self, images: Images, *, second: bool) -> list[Path]:
-        """Every file that a reading is made of, in a fixed order."""
-        contours = (images.second if second else images.contours).values()
-        places = [*images.folders.values(), *([images.study] if images.study else [])]
-        found = [path for place in places for path in _below(place)]
-        return list(dict.fromkeys([*found, *(contour.path for contour in contours)]))
+    @property
+    def rules(self) -> str:
+        """The rules for ROIs and descriptions, to the letter."""
+        return repr((roi_rules(self.config), phase_descriptions(self.config)))
+
+    def files(self, images: Images, *, second: bool) -> list[tuple[str, Path]]:
+        """(role, path) of every file that a reading is made of; a file in two roles is there twice."""
+        return [(role, path) for role, place in _places(images, second=second) for path in _below(place)]
 
     def read(self, images: Images, *, second: bool) -> Reading:
         """Cut both phases. Raises InvalidInput where the node would refuse, or the contour cannot be told."""
         contours = images.second if second else images.contours
+        pile = _pile([place for _, place in _places(images, second=second)])
         if contours:
-            pile = _pile_of(images, contours)
             cuts = [self._cut_phase(phase, images, contours[phase], pile) for phase in PHASES]
         else:
-            assert images.study is not None
-            cuts = self._cut_study(images.study)
+            cuts = self._cut_study(pile)
         return Reading(
             crops_hu=np.stack([cut.crop_hu for cut in cuts]),
             longest_diameter_mm=max(longest_diameter_mm(cut.roi) for cut in cuts),
@@ -60,8 +60,7 @@ class CohortImages:
 
     # ------------------------------------------------------------ a whole study
 
-    def _cut_study(self, folder: Path) -> list[PhaseCrop]:
-        pile = _pile([folder])
+    def _cut_study(self, pile: Pile) -> list[PhaseCrop]:
         case = judge_studies(pile, self.config)[0]
         if case.conflict:
             raise case.conflict
@@ -71,7 +70,8 @@ class CohortImages:
         if not set(PHASES) <= set(by_phase):
             waits = "; ".join(wait.text for wait in case.found.waiting_for[:2]) or "contours on both phases"
             raise InvalidInput(Reason.PHASE_SINGLE, f"the study is not complete: {waits}")
-        return [_cut(by_phase[phase], _roi_of(by_phase[phase], pile.rois), pile) for phase in PHASES]
+        needs = [by_phase[phase] for phase in PHASES]
+        return [_cut(case.found, need, _roi_of(need, pile.rois), pile) for need in needs]
 
     # ------------------------------------------------------------ a phase by itself
 
@@ -85,7 +85,7 @@ class CohortImages:
             raise InvalidInput(Reason.SLICES_MISSING, f"there is no DICOM image in {folder.name}")
         label_image = is_label_image(contour.path)
         rois = list(read_label_image(contour.path) if label_image else _of_file(pile, contour.path))
-        roi = _chosen(rois, contour, rules_of(self.config.assembly) if self.config else Rules())
+        roi = _chosen(rois, contour, roi_rules(self.config))
         views = own if label_image else series
         choice = Choices(rois={phase: f"{roi.object_uid}#{roi.number}"})
         found = assess(views, [roi], NAMELESS, choice, quiet=True, fetch_exhausted=True)
@@ -100,7 +100,7 @@ class CohortImages:
                 f"the {phase} contour was drawn on images outside the {phase} folder: are the phases swapped?"
             )
             raise InvalidInput(Reason.ROI_SOURCE, detail)
-        return _cut(need, roi, pile)
+        return _cut(found, need, roi, pile)
 
 
 def _lies_in(view: SeriesView, folder: Path, pile: Pile) -> bool:
@@ -108,15 +108,24 @@ def _lies_in(view: SeriesView, folder: Path, pile: Pile) -> bool:
     return all(pile.paths[plane.sop_instance_uid].is_relative_to(folder) for plane in view.planes)
 
 
-def _pile_of(images: Images, contours: Mapping[Phase, Contour]) -> Pile:
-    """Both phases' images and both contour objects."""
-    folders = dict.fromkeys([*images.folders.values(), *([images.study] if images.study else [])])
-    objects = [contour.path for contour in contours.values() if not is_label_image(contour.path)]
-    return _pile([*folders, *objects])
+def _places(images: Images, *, second: bool) -> list[tuple[str, Path]]:
+    """(role, folder or file) of all that a reading is made of, in a fixed order."""
+    contours = images.second if second else images.contours
+    return [
+        *((f"{phase} images", images.folders[phase]) for phase in PHASES if phase in images.folders),
+        *([("study", images.study)] if images.study else []),
+        *((_role(phase, contours[phase]), contours[phase].path) for phase in PHASES if phase in contours),
+    ]
+
+
+def _role(phase: Phase, contour: Contour) -> str:
+    """What a contour file is there for: the number says which of its ROIs is meant."""
+    return f"{phase} contour" if contour.number is None else f"{phase} contour #{contour.number}"
 
 
 def _below(place: Path) -> list[Path]:
-    return [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+    """Every file of a folder; a place that is none stands for itself, even where it is gone."""
+    return sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
 
 
 def _pile(places: Sequence[Path]) -> Pile:
@@ -157,8 +166,10 @@ def _roi_of(need: NeedSet, rois: Sequence[Roi]) -> Roi:
     return next(roi for roi in rois if need.roi.names(roi))
 
 
-def _cut(need: NeedSet, roi: Roi, pile: Pile) -> PhaseCrop:
+def _cut(found: Assessment, need: NeedSet, roi: Roi, pile: Pile) -> PhaseCrop:
+    """Cut a need-set; its remarks are all that was noticed while it was found, the way from contour to series too."""
     first = need.planes[0].sop_instance_uid
     card = next(instance.card for instance in pile.instances if instance.sop_instance_uid == first)
     frame = card.get("frame_of_reference_uid") or None
-    return cut_phase(need, roi, frame, lambda planes: read_planes(pile, planes))
+    noticed = replace(need, remarks=found.remarks)
+    return cut_phase(noticed, roi, frame, lambda planes: read_planes(pile, planes))

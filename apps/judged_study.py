@@ -18,6 +18,7 @@ from prognode.domain.geometry import ImagePlane, build_stack
 from prognode.domain.need_set import NeedSet
 from prognode.domain.phase import (
     DEFAULT_DESCRIPTIONS,
+    DescriptionRules,
     PhaseEvidence,
     decide_phases,
     header_evidence,
@@ -62,6 +63,16 @@ class JudgedStudy:
         return State.NOT_EVALUABLE if self.conflict else self.found.state
 
 
+def roi_rules(config: NodeConfig | None) -> Rules:
+    """Which ROI is the tumour: the configured rules, or the built-in ones where there is no configuration."""
+    return rules_of(config.assembly) if config else Rules()
+
+
+def phase_descriptions(config: NodeConfig | None) -> DescriptionRules:
+    """How series descriptions name phases: as configured, or the built-in way where there is no configuration."""
+    return description_rules(config.preprocess) if config else DEFAULT_DESCRIPTIONS
+
+
 def judge_studies(pile: Pile, config: NodeConfig | None) -> list[JudgedStudy]:
     """Every study, the one that the case is about first: with contours before without, the readiest before others."""
     by_study: dict[str, list[Instance]] = {}
@@ -76,16 +87,14 @@ def _judge(
 ) -> JudgedStudy:
     views = tuple(series_views(instances))
     rois = [roi for roi in pile.rois if pile.study_of(roi) == study_uid]
-    rules = rules_of(config.assembly) if config else Rules()
-    found = assess(views, rois, rules, Choices(), quiet=True, fetch_exhausted=True)
+    found = assess(views, rois, roi_rules(config), Choices(), quiet=True, fetch_exhausted=True)
     ready = found.state is State.READY
     uids = (
         [need.series_instance_uid for need in found.needs]
         if ready
         else [v.series_instance_uid for v in views]
     )
-    descriptions = description_rules(config.preprocess) if config else DEFAULT_DESCRIPTIONS
-    evidence = header_evidence(series_headers(instances, uids), None, descriptions)
+    evidence = header_evidence(series_headers(instances, uids), None, phase_descriptions(config))
     judged = JudgedStudy(study_uid, tuple(instances), views, found, evidence)
     if ready:
         return _with_phases(judged, uids, pile)

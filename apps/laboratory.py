@@ -19,7 +19,7 @@ from training.cohort import PHASES, Cohort, CohortName, Patient, read_cohort
 from training.export import recipe_document, why_no_recipe
 from training.extraction import FeatureCache, Readings, count_readings, extract
 from training.feature_tables import read_features, write_features
-from training.inputs import Inputs, from_readings, from_tables
+from training.inputs import Inputs, counted, from_readings, from_tables
 from training.settings import Settings
 from training.split import Split, split
 from training.study import LeftOut, Provenance, Study, run_study
@@ -27,6 +27,8 @@ from training.validation import drift_table, validate_study
 
 SYNTHETIC_HOSPITAL = "SYNTHETIC"
 """A hospital of which the name begins so has no patients: all that comes of it says so."""
+
+MEND_OR_LEAVE_OUT = "mend them, or go on without these patients with --leave-out-not-evaluable"
 
 FeatureFiles = Mapping[Phase, Path]
 
@@ -48,7 +50,7 @@ class Job:
     table: Path
     out: Path
     extractor: Path | None
-    """The network; None where feature tables are given and no network is there."""
+    """The network; None where feature tables are given and nobody said which network made them."""
     feature_files: FeatureFiles | None
     cache: Path
     config: NodeConfig | None
@@ -59,13 +61,13 @@ class Job:
 
 
 class NotEvaluable(BadRequest):
-    """Some patients' images cannot be evaluated; ``left_out`` says which and why."""
+    """Some patients' images cannot be evaluated; ``left_out`` says which and why, ``remedy`` what to do."""
 
-    def __init__(self, table: Path, left_out: Sequence[LeftOut]) -> None:
+    def __init__(self, table: Path, left_out: Sequence[LeftOut], remedy: str) -> None:
         first = left_out[0]
         super().__init__(
-            f"{table}: the images of {len(left_out)} patients cannot be evaluated; first: row {first.row}, {first.reason}; "
-            "mend them, or go on without these patients with --leave-out-not-evaluable"
+            f"{table}: the images of {counted(len(left_out), 'patient')} cannot be evaluated; "
+            f"first: row {first.row}, {first.reason}; {remedy}"
         )
         self.left_out = tuple(left_out)
 
@@ -83,15 +85,18 @@ class Finished:
 def train_recipe(job: Job, settings: Settings, progress: Progress) -> Finished:
     """Train, judge, and write recipe and report into ``job.out``.
 
-    Raises CohortFaults, NotEvaluable or BadRequest for what a person can mend, before anything is fitted.
+    Raises CohortFaults, NotEvaluable or BadRequest for what a person can mend, before anything is fitted. From then on
+    the recipe of an earlier run is gone from ``job.out``: it must not stand beside what this run leaves, or fails to.
     """
     from training.report.write import write_report
 
     cohort = read_cohort(job.table, images=job.feature_files is None)
     division = split(cohort.patients, settings)
     extractor = OnnxExtractor(job.extractor) if job.extractor else None
-    inputs = _inputs(job, cohort, division, extractor, progress)
+    inputs = _inputs(job, cohort, division, extractor, progress, needed="training")
     provenance = _provenance(job, cohort, division, inputs)
+    recipe = job.out / "recipe.json"
+    recipe.unlink(missing_ok=True)
     done = progress.expect("bootstrap", settings.bootstrap)
     study = run_study(inputs.sample, inputs.cohorts, provenance, settings, job.workers, progress.step, done)
     why_not = why_no_recipe(study)
@@ -101,9 +106,9 @@ def train_recipe(job: Job, settings: Settings, progress: Progress) -> Finished:
     if not why_not:
         assert extractor is not None
         document = recipe_document(study, extractor)
-        write_recipe(document, job.out / "recipe.json")
+        write_recipe(document, recipe)
     write_report(study, job.out, document, why_not, on_step=progress.step)
-    return Finished(study, job.out / "recipe.json" if document else None, why_not)
+    return Finished(study, recipe if document else None, why_not)
 
 
 def validate_recipe(job: Job, recipe_path: Path, settings: Settings, progress: Progress) -> Study:
@@ -139,8 +144,14 @@ def _as_given(patients: Sequence[Patient]) -> Split:
 
 
 def _inputs(
-    job: Job, cohort: Cohort, division: Split, extractor: OnnxExtractor | None, progress: Progress
+    job: Job,
+    cohort: Cohort,
+    division: Split,
+    extractor: OnnxExtractor | None,
+    progress: Progress,
+    needed: CohortName | None = None,
 ) -> Inputs:
+    """Table and features joined; somebody of the cohort ``needed``, or of any, is among them."""
     patients = cohort.patients
     if job.feature_files is not None:
         progress.step("feature tables")
@@ -152,10 +163,18 @@ def _inputs(
     source = CohortImages(job.config)
     readings = extract(patients, source, extractor, FeatureCache(job.cache), done)
     inputs = from_readings(patients, division.cohorts, readings)
-    if inputs.left_out and not job.leave_out:
-        raise NotEvaluable(job.table, inputs.left_out)
+    _require_evaluable(job, inputs, needed)
     _keep_features(job.out, readings)
     return inputs
+
+
+def _require_evaluable(job: Job, inputs: Inputs, needed: CohortName | None) -> None:
+    """Whoever was left out may be, and somebody who is needed is still there. Raises NotEvaluable."""
+    if (needed not in inputs.cohorts) if needed else not inputs.cohorts:
+        who = f"patient of the {needed} cohort" if needed else "patient"
+        raise NotEvaluable(job.table, inputs.left_out, f"no {who} is left without them: mend their images")
+    if inputs.left_out and not job.leave_out:
+        raise NotEvaluable(job.table, inputs.left_out, MEND_OR_LEAVE_OUT)
 
 
 def _keep_features(out: Path, readings: Readings) -> None:

@@ -1,7 +1,8 @@
 """From images to features, each patient once: results are kept by content, so that a run that ended goes on.
 
-The key of a result is the digest of every byte it was made of (images, contours, the network) and of the code that
-made it. A changed contour is computed again, an unchanged one never, whatever the files are called.
+The key of a result is the digest of every byte it was made of (images, contours, the network), of what each file was
+there for, of the rules that chose among them, and of the code that made it. A changed contour is computed again, an
+unchanged one never, wherever the files lie.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from prognode.errors import InvalidInput
+from prognode.errors import BadRequest, InvalidInput
 from prognode.ports import Extractor
 from training.cohort import Images, Patient
 
-CODE = "crop-and-features.v1"
+CODE = "crop-and-features.v2"
 """Must change whenever the same images would give other crops or features."""
-BLOCK = 1 << 20
 
 Floats = NDArray[np.float32]
 
@@ -44,8 +44,12 @@ class Reading:
 class CropSource(Protocol):
     """Where crops come from."""
 
-    def files(self, images: Images, *, second: bool) -> list[Path]:
-        """Every file that a reading is made of, in a fixed order."""
+    @property
+    def rules(self) -> str:
+        """What decides beside the files which crops come of them; equal rules are equal text."""
+
+    def files(self, images: Images, *, second: bool) -> list[tuple[str, Path]]:
+        """(role, path) of every file that a reading is made of, in a fixed order."""
 
     def read(self, images: Images, *, second: bool) -> Reading:
         """Cut both phases. Raises InvalidInput."""
@@ -82,14 +86,20 @@ class FeatureCache:
     def _index(self) -> Path:
         return self.folder / "digests.json"
 
-    def key(self, files: Iterable[Path], *more: str) -> str:
-        """Digest of the files' contents in order, and of ``more``."""
-        state = hashlib.sha256("\0".join((CODE, *more)).encode())
-        for path in files:
-            state.update(bytes.fromhex(self._digest(path)))
-        return state.hexdigest()
+    def key(self, files: Iterable[tuple[str, Path]], *more: str) -> str:
+        """Digest of the files' roles and contents in order, and of ``more``. Raises BadRequest for a file that is gone."""
+        made_of = [CODE, *more, *([role, self._digest(path)] for role, path in files)]
+        return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
     def _digest(self, path: Path) -> str:
+        try:
+            return self._remembered(path)
+        except OSError as fault:
+            raise BadRequest(
+                f"{path}: cannot be read ({fault.strerror}); put it back or mend it, and run again"
+            ) from None
+
+    def _remembered(self, path: Path) -> str:
         stat = path.stat()
         seen: list[object] = [stat.st_size, stat.st_mtime_ns]
         known = self._known.get(str(path))
@@ -181,9 +191,7 @@ def count_readings(patients: Sequence[Patient]) -> int:
 def _one(
     images: Images, second: bool, source: CropSource, extractor: Extractor, cache: FeatureCache
 ) -> Extracted:
-    contours = images.second if second else images.contours
-    choices = [f"{phase}={contour.number}" for phase, contour in sorted(contours.items())]
-    key = cache.key(source.files(images, second=second), extractor.sha256, *choices)
+    key = cache.key(source.files(images, second=second), extractor.sha256, source.rules)
     known = cache.get(key)
     if known is None:
         known = _evaluate(images, second, source, extractor)

@@ -84,16 +84,15 @@ def _faults(frame: pd.DataFrame, features: Sequence[str], patients: Sequence[str
     identity = _id(frame)
     seen: set[tuple[str, str]] = set()
     for line, patient in enumerate(frame[identity], 2):
-        reading = str(frame[READING].iloc[line - 2]) if READING in frame else "1"
-        if reading.removesuffix(".0") not in {"1", "2"}:
+        reading = str(frame[READING].iloc[line - 2]).removesuffix(".0") if READING in frame else "1"
+        if reading not in {"1", "2"}:
             yield Fault(line, READING, f"'{reading}' is no reading; give 1 or 2")
         if (patient, reading) in seen:
             yield Fault(line, identity, f"'{patient}' is there twice")
         seen.add((patient, reading))
-    known = {patient for patient, _ in seen}
     for patient in patients:
-        if patient not in known:
-            yield Fault(0, identity, f"there is no row for patient '{patient}' of the cohort table")
+        if (patient, "1") not in seen:
+            yield Fault(0, identity, f"there is no first reading of patient '{patient}' of the cohort table")
     yield from _not_finite(frame, features)
 
 

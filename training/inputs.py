@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -115,19 +116,23 @@ def _with_diameters(
     return covariates, measured
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 patient``, ``2 patients``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _diameter_remark(measured: int) -> list[str]:
-    return [f"the longest diameter of {measured} patients was measured on their contours"] if measured else []
+    whose = counted(measured, "patient")
+    return [f"the longest diameter of {whose} was measured on the contours"] if measured else []
 
 
 def _lost_readings(readings: Readings) -> list[str]:
     lost = [one.reason for one in readings.second.values() if one.features is None]
-    return [f"{len(lost)} second readings could not be evaluated; first: {lost[0]}"] if lost else []
+    many = counted(len(lost), "second reading")
+    return [f"{many} could not be evaluated; first: {lost[0]}"] if lost else []
 
 
 def _reading_remarks(readings: Readings) -> list[str]:
     """What was noticed about contours and images, each sentence once, with how often."""
-    counted: dict[str, int] = {}
-    for one in readings.first.values():
-        for remark in one.remarks:
-            counted[remark] = counted.get(remark, 0) + 1
-    return [f"{remark} ({count} patients)" for remark, count in counted.items()]
+    found = Counter(remark for one in readings.first.values() for remark in one.remarks)
+    return [f"{remark} ({counted(count, 'patient')})" for remark, count in found.items()]

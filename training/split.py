@@ -50,6 +50,11 @@ def _drawn(patients: Sequence[Patient], settings: Settings) -> Split:
     own = sorted((p for p in patients if p.hospital == hospital), key=lambda patient: patient.patient_id)
     for patient, trains in zip(own, stratified_draw([p.event for p in own], settings), strict=True):
         cohorts[patient.patient_id] = "training" if trains else "internal"
+    if "training" not in cohorts.values():
+        raise BadRequest(
+            f"of the {len(own)} patients of the development hospital nobody would train; "
+            f"raise the training fraction above {settings.training_fraction:g}"
+        )
     sentence = (
         f"{len(own)} patients of the development hospital were drawn "
         f"{settings.training_fraction:g} to {1 - settings.training_fraction:g} for training and internal validation, "

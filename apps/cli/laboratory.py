@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 CohortArgument = Annotated[Path, typer.Argument(help="Cohort table (CSV), one row a patient.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 ExtractorOption = Annotated[
-    Path | None, typer.Option("--extractor", help="ONNX file; default: the node's own.")
+    Path | None,
+    typer.Option("--extractor", help="ONNX file; default: the node's own, where images are given."),
 ]
 ArterialOption = Annotated[
     Path | None, typer.Option("--features-arterial", help="Features instead of images (CSV).")
@@ -174,8 +175,9 @@ def _job(
 
     silence_logs()
     existing_file(cohort, "a cohort table (CSV)", "docs/laboratory.md shows one")
-    network = extractor or default_extractor()
-    if features is None or extractor is not None:
+    # which network made a table of features is the person's to say, never to be taken from what lies at home
+    network = extractor or (None if features else default_extractor())
+    if network is not None:
         existing_file(
             network, "the extractor (ONNX)", "make one with `prognode weights fetch`, `import` or `random`"
         )
@@ -183,7 +185,7 @@ def _job(
     return Job(
         table=cohort,
         out=out,
-        extractor=network if network.is_file() else None,
+        extractor=network,
         feature_files=features,  # type: ignore[arg-type]
         cache=cache or out / "cache",
         config=load_config(config) if config else None,

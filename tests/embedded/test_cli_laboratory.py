@@ -15,6 +15,8 @@ from node import test_model as stand_in_network
 
 from training.cohort import PHASES
 from training.feature_tables import write_features
+from training.synthetic_cohort import draw_patients
+from training.synthetic_cohort_files import Plan, write_cohort
 
 QUICK = ("--bootstrap", "3", "--folds", "4")
 FIGURES = {
@@ -230,6 +232,63 @@ def test_one_feature_table_alone_is_refused(given, tmp_path):
     require_sentence(ended, "--features-arterial and --features-venous")
 
 
+@pytest.fixture
+def unreadable(tmp_path):
+    """A cohort table whose training patient has no image in its folder."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "notes.txt").write_text("no image")
+    rows = ("patient_id,cohort,study,months,event", "A,training,images,12,1")
+    (tmp_path / "unreadable.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path / "unreadable.csv"
+
+
+@pytest.mark.parametrize("more", [(), ("--leave-out-not-evaluable",)])
+def test_a_training_without_a_patient_is_refused_with_every_reason(unreadable, tmp_path, more):
+    """Nobody is left to train on: the way out that would not help is not offered."""
+    ended = train([unreadable], tmp_path / "out", *more)
+    assert ended.status == 2
+    assert ended.errors.endswith(
+        "no patient of the training cohort is left without them: mend their images\n"
+    )
+    assert "the images of 1 patient cannot be evaluated; first: row 2, slices-missing" in ended.errors
+    assert "there is no DICOM object in images" in ended.output
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_who_cannot_be_evaluated_stops_the_run_or_is_left_out(tmp_path):
+    """Three patients train, the one who would judge has no image: refused, or gone on without, as the person says."""
+    drawn = draw_patients(1, {"training": 4, "external": 4}, 0)
+    table = write_cohort([*drawn[:3], drawn[4]], Plan(seed=1, slices=30, matrix=128), tmp_path / "cohort")
+    for image in (tmp_path / "cohort" / drawn[4].patient_id / "arterial").iterdir():
+        image.write_text("no image")
+    refused = train([table], tmp_path / "out")
+    assert refused.status == 2
+    assert refused.errors.endswith("go on without these patients with --leave-out-not-evaluable\n")
+    assert drawn[4].patient_id in refused.output
+    ended = train([table], tmp_path / "out", "--leave-out-not-evaluable")
+    assert "no recipe: there is no signatures model" in ended.errors
+    assert len((tmp_path / "out" / "features_arterial.csv").read_text().splitlines()) == 4
+
+
+def test_a_validation_without_a_patient_is_refused_with_every_reason(unreadable, trained, tmp_path):
+    """Nobody is left to judge."""
+    asked = ("validate", trained / "recipe.json", unreadable, "--out", tmp_path / "out")
+    network = ("--extractor", stand_in_network().extractor)
+    ended = prognode(*asked, *network, "--leave-out-not-evaluable")
+    assert ended.status == 2
+    assert ended.errors.endswith("no patient is left without them: mend their images\n")
+    assert "there is no DICOM object in images" in ended.output
+
+
+def test_a_draw_that_leaves_nobody_to_train_is_a_sentence(given, tmp_path):
+    """A fraction so small that no patient of the development hospital is drawn."""
+    require_sentence(
+        train(without(given, "cohort", tmp_path), tmp_path, "--training-fraction", "0.001"),
+        "nobody would train",
+        "raise the training fraction above 0.001",
+    )
+
+
 def test_without_a_signature_there_is_a_report_and_no_recipe(given, tmp_path):
     """Outcomes shuffled among the patients: lambda.1se selects nothing; exit 2, the report says why."""
     lines = given[0].read_text().splitlines()
@@ -246,35 +305,77 @@ def test_without_a_signature_there_is_a_report_and_no_recipe(given, tmp_path):
     assert "selects no" in page
 
 
-def test_without_a_network_there_is_a_report_and_no_recipe(given, tmp_path, monkeypatch):
-    """Feature tables can be analysed anywhere; a recipe must name its network."""
-    monkeypatch.setenv("PROGNODE_HOME", str(tmp_path / "home"))
+@pytest.fixture(scope="module")
+def another_network(tmp_path_factory):
+    """Not the network that the recipes of these tests belong to."""
+    path = tmp_path_factory.mktemp("another") / "resnet50.onnx"
+    assert prognode("weights", "random", "--seed", "2", "--out", path).status == 0
+    return path
+
+
+def test_without_a_network_there_is_a_report_and_no_recipe(given, another_network, tmp_path, monkeypatch):
+    """Feature tables can be analysed anywhere; a recipe must name its network, and the one at home is a guess."""
+    monkeypatch.setenv("PROGNODE_HOME", str(another_network.parent))
     ended = prognode("train", *given, "--out", tmp_path, *QUICK)
     assert ended.status == 2
     assert "no recipe: no network was given" in ended.errors
     assert (tmp_path / "report.html").exists()
+    assert not (tmp_path / "recipe.json").exists()
+
+
+def test_a_validation_on_tables_asks_for_no_network(given, trained, another_network, tmp_path, monkeypatch):
+    """Whatever network lies at home made none of these features, so it is no reason to refuse them."""
+    monkeypatch.setenv("PROGNODE_HOME", str(another_network.parent))
+    ended = prognode("validate", trained / "recipe.json", *given, "--out", tmp_path)
+    assert (ended.status, ended.errors) == (0, "")
+
+
+def without(given, column: str, folder):
+    """The arguments with a cohort table that lacks a column."""
+    lines = [line.split(",") for line in given[0].read_text().splitlines()]
+    place = lines[0].index(column)
+    shorter = [",".join([*cells[:place], *cells[place + 1 :]]) for cells in lines]
+    (folder / "short.csv").write_text("\n".join(shorter) + "\n")
+    return [folder / "short.csv", *given[1:]]
+
+
+def test_no_recipe_of_an_earlier_run_stands_beside_a_new_report(given, tmp_path, monkeypatch):
+    """A folder is used again, and this run gives no recipe: whoever takes recipe.json from it must not get the old one."""
+    monkeypatch.setenv("PROGNODE_HOME", str(tmp_path / "home"))
+    (tmp_path / "recipe.json").write_text("{}")
+    assert prognode("train", *given, "--out", tmp_path, *QUICK).status == 2
+    assert (tmp_path / "report.html").exists()
+    assert not (tmp_path / "recipe.json").exists()
+
+
+def test_a_run_that_fails_while_it_trains_leaves_no_earlier_recipe(given, tmp_path):
+    """Patients and features were taken, the training failed: what lies there would pass for its result."""
+    (tmp_path / "recipe.json").write_text("{}")
+    shorter = without(given, "m_stage", tmp_path)
+    require_sentence(train(shorter, tmp_path, "--clinical-terms", "m_stage"), "the table has no m_stage")
+    assert not (tmp_path / "recipe.json").exists()
+
+
+def test_a_table_that_is_refused_costs_no_earlier_recipe(given, tmp_path):
+    """Nothing was computed, so nothing is taken away."""
+    (tmp_path / "recipe.json").write_text("{}")
+    shorter = without(given, "event", tmp_path)
+    assert train(shorter, tmp_path).status == 2
+    assert (tmp_path / "recipe.json").read_text() == "{}"
 
 
 def test_validation_needs_the_covariates_that_the_models_use(given, trained, tmp_path):
     """A table without M stage cannot be judged by a model that uses it."""
-    lines = [line.split(",") for line in given[0].read_text().splitlines()]
-    place = lines[0].index("m_stage")
-    shorter = [",".join([*cells[:place], *cells[place + 1 :]]) for cells in lines]
-    (tmp_path / "short.csv").write_text("\n".join(shorter) + "\n")
+    shorter = without(given, "m_stage", tmp_path)
     recipe = json.loads((trained / "recipe.json").read_text())
     uses = any(term["name"] == "m_stage" for model in recipe["models"].values() for term in model["terms"])
     assert uses, "the recipe of this test uses M stage"
-    ended = prognode(
-        "validate", trained / "recipe.json", tmp_path / "short.csv", *given[1:], "--out", tmp_path
-    )
+    ended = prognode("validate", trained / "recipe.json", *shorter, "--out", tmp_path)
     require_sentence(ended, "m_stage")
 
 
-def test_another_network_than_the_recipes_is_refused(given, trained, tmp_path):
+def test_another_network_than_the_recipes_is_refused(given, trained, another_network, tmp_path):
     """Features of another network would give numbers that look like survival."""
-    other = tmp_path / "other.onnx"
-    assert prognode("weights", "random", "--seed", "2", "--out", other).status == 0
-    ended = prognode(
-        "validate", trained / "recipe.json", *given, "--extractor", other, "--out", tmp_path / "out"
-    )
+    named = ("--extractor", another_network)
+    ended = prognode("validate", trained / "recipe.json", *given, *named, "--out", tmp_path / "out")
     require_sentence(ended, "extractor")

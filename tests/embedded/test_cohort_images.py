@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from apps.cohort_images import CohortImages
-from prognode.errors import InvalidInput, Reason
+from apps.config import parse_config
+from prognode.errors import BadRequest, InvalidInput, Reason
 from training.cohort import Contour, Images
+from training.extraction import FeatureCache
 from training.synthetic_cohort_files import write_label_image
 from training.synthetic_dicom import file_bytes
 from training.synthetic_study import (
@@ -18,6 +20,7 @@ from training.synthetic_study import (
     generate_study,
     phase_tumour,
     series_grid,
+    with_other_frame_of_reference,
     without_slices,
 )
 
@@ -89,6 +92,29 @@ def test_rtstruct_seg_and_nifti_of_one_tumour_give_one_crop(files):
     assert labels.longest_diameter_mm == pytest.approx(dicom.longest_diameter_mm, abs=4.0)
 
 
+def test_a_contour_that_was_matched_by_position_is_remarked(files):
+    """A label image names no images: whoever reads the report must know that its place alone tied it to them."""
+    nifti = images(files, Contour(files["arterial_nifti"]), Contour(files["venous_contour"]))
+    remarks = CohortImages().read(nifti, second=False).remarks
+    assert (
+        sum("was matched to its series by position, since it has no references" in one for one in remarks)
+        == 1
+    )
+    assert not any("by position" in one for one in CohortImages().read(of_dicom(files), second=False).remarks)
+
+
+@pytest.mark.parametrize("whole_study", [True, False])
+def test_a_contour_in_another_frame_of_reference_is_remarked(tmp_path, whole_study):
+    """References tie it to images of another frame: used, and said, in a study and in a phase by itself."""
+    study = with_other_frame_of_reference(generate_study(SPEC), "arterial")
+    files = write(SPEC, tmp_path, study)
+    named = Images(study=tmp_path) if whole_study else of_dicom(files)
+    remarks = CohortImages().read(named, second=False).remarks
+    assert (
+        sum("has another frame of reference than its images; its references" in one for one in remarks) == 1
+    )
+
+
 def test_the_tumour_is_found_by_name_among_several_rois(files):
     """The liver is no tumour; a number in the table overrules the name."""
     by_name = CohortImages().read(of_dicom(files), second=False)
@@ -153,8 +179,51 @@ def test_a_folder_without_dicom_and_a_contour_that_is_none(files, tmp_path):
 
 
 def test_the_files_of_a_reading_are_its_images_and_its_contours(files):
-    """What the cache's key is made of: every image of both phases and the contour files, each once."""
-    named = of_dicom(files)
+    """What the cache's key is made of: every image of both phases and the contour files, each once, in its role."""
+    named = images(files, Contour(files["arterial_contour"], 1), Contour(files["venous_contour"]))
     found = CohortImages().files(named, second=False)
     assert len(found) == len(set(found)) == 62
-    assert {files["arterial_contour"], files["venous_contour"]} <= set(found)
+    assert len({path for _, path in found}) == 62
+    assert {
+        ("arterial contour #1", files["arterial_contour"]),
+        ("venous contour", files["venous_contour"]),
+    } <= set(found)
+    for phase in ("arterial", "venous"):
+        own = [path for role, path in found if role == f"{phase} images"]
+        assert own == sorted(files[phase].iterdir())
+
+
+def test_swapped_contours_of_one_folder_are_another_key(files, tmp_path):
+    """Images and contours lie in one folder: which contour is which phase's is told by the roles alone."""
+    root = {phase: files[phase].parent for phase in ("arterial", "venous")}
+    contours = Contour(files["arterial_contour"]), Contour(files["venous_contour"])
+    cache, source = FeatureCache(tmp_path), CohortImages()
+    named, swapped = images(files, *contours, **root), images(files, *contours[::-1], **root)
+    first, second = (cache.key(source.files(one, second=False)) for one in (named, swapped))
+    assert first != second
+
+
+def test_other_rules_are_another_fingerprint(tmp_path):
+    """Names of tumours and descriptions of phases decide what is cut; the rest of a configuration does not."""
+
+    def rules(**configured: object) -> str:
+        document = {"data": "data", "recipe": "recipe.json", "extractor": "resnet50.onnx", **configured}
+        return CohortImages(parse_config(document, tmp_path / "node.toml")).rules
+
+    built_in = CohortImages().rules
+    assert rules() == rules(threads=3) == built_in
+    others = {
+        rules(assembly={"roi_name_patterns": ["mass"]}),
+        rules(preprocess={"arterial_description": "early"}),
+        rules(preprocess={"venous_description": "late"}),
+        built_in,
+    }
+    assert len(others) == 4
+
+
+@pytest.mark.parametrize("gone", ["arterial_contour", "arterial"])
+def test_a_contour_or_folder_that_is_gone_is_not_passed_over(files, tmp_path, gone):
+    """It was there when the table was read: without it the key would be that of other files."""
+    missing = {**files, gone: tmp_path / "gone"}
+    with pytest.raises(BadRequest, match="gone: cannot be read"):
+        FeatureCache(tmp_path / "cache").key(CohortImages().files(of_dicom(missing), second=False))

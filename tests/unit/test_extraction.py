@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from plain_extractor import PlainExtractor
 
-from prognode.errors import InvalidInput, Reason
+from prognode.errors import BadRequest, InvalidInput, Reason
 from training.cohort import Contour, Images, Patient
 from training.extraction import FeatureCache, Reading, count_readings, extract
 
@@ -19,13 +19,15 @@ class CountingSource:
     """Crops from a file's first byte; remembers what it was asked for."""
 
     asked: list[str] = field(default_factory=list)
+    rules: str = "the built-in rules"
 
-    def files(self, images: Images, *, second: bool) -> list[Path]:
+    def files(self, images: Images, *, second: bool) -> list[tuple[str, Path]]:
         contours = images.second if second else images.contours
-        return [images.folders["arterial"], *(contour.path for contour in contours.values())]
+        named = [(f"{phase} contour", contour.path) for phase, contour in contours.items()]
+        return [("arterial images", images.folders["arterial"]), *named]
 
     def read(self, images: Images, *, second: bool) -> Reading:
-        path = self.files(images, second=second)[-1]
+        _, path = self.files(images, second=second)[-1]
         self.asked.append(path.name)
         value = path.read_bytes()[0]
         if value == 0:
@@ -105,6 +107,38 @@ def test_another_network_is_another_result(group, tmp_path):
     source = CountingSource()
     extract(group, source, PlainExtractor(2), FeatureCache(tmp_path / "cache"))
     assert len(source.asked) == 4
+
+
+def test_other_rules_are_another_result(group, tmp_path):
+    """Rules choose among contours and phases: what they chose before is no answer for others."""
+    extract(group, CountingSource(), PlainExtractor(), FeatureCache(tmp_path / "cache"))
+    source = CountingSource(rules="the installer's rules")
+    extract(group, source, PlainExtractor(), FeatureCache(tmp_path / "cache"))
+    assert len(source.asked) == 4
+
+
+def test_the_same_files_in_other_roles_are_another_result(tmp_path):
+    """What a file is there for is part of the key, and so is where its role ends and its content begins."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"1")
+    other.write_bytes(b"2")
+    cache = FeatureCache(tmp_path / "cache")
+    asked = [
+        [("arterial contour", one), ("venous contour", other)],
+        [("venous contour", one), ("arterial contour", other)],
+        [("arterial contour #1", one), ("venous contour", other)],
+        [("arterial contour", one)],
+        [],
+    ]
+    assert len({cache.key(files, "network", "rules") for files in asked}) == len(asked)
+    assert cache.key([], "network", "rules") != cache.key([], "networkrules")
+
+
+def test_a_file_that_is_gone_is_one_sentence(group, tmp_path):
+    """A contour is deleted while the run goes on: the sentence names it, and not the folder for the results."""
+    (tmp_path / "b-1").unlink()
+    with pytest.raises(BadRequest, match=r"b-1: cannot be read \(No such file or directory\)"):
+        extract(group, CountingSource(), PlainExtractor(), FeatureCache(tmp_path / "cache"))
 
 
 def test_a_run_that_ended_goes_on(group, tmp_path):

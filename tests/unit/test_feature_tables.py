@@ -72,6 +72,14 @@ def test_a_patient_without_features_is_a_fault(tmp_path, features):
         read_features(tmp_path / "f.csv", ["A", "B", "C"])
 
 
+def test_a_second_reading_alone_is_a_fault(tmp_path, features):
+    """The first reading is what models are made of: a patient who has only the second one has no features."""
+    path = changed(tmp_path, features, 2, 1, "2")
+    with pytest.raises(CohortFaults, match="no first reading of patient 'B'") as raised:
+        read_features(path, ["A", "B"])
+    assert len(raised.value.faults) == 1
+
+
 @pytest.mark.parametrize("text", ["", "patient_id,f1\nA,2\n", "name," + ",".join(["x"] * 2048) + "\n"])
 def test_what_is_no_feature_table_is_one_sentence(tmp_path, text):
     """An empty file, too few columns, no patient_id."""
