@@ -31,7 +31,7 @@ def test_every_kind_of_setting_is_read():
             "PROGNODE_PACS": json.dumps(PACS),
             "PROGNODE_ASSEMBLY__GRACE_S": "2.5",
             "PATH": "/usr/bin",
-            "PROGNODE_HOME": "/home/somebody",
+            "PROGNODE_HOME": "/srv/prognode",
         }
     )
     assert config.data is None
