@@ -157,7 +157,10 @@ def _chosen(
     if settings.clinical_terms is not None:
         absent = [name for name in settings.clinical_terms if name not in sample.covariates]
         if absent:
-            raise NotEstimable(f"the table has no {', '.join(absent)}, which the clinical model was to use")
+            raise NotEstimable(
+                f"the table has no {', '.join(absent)}, which the clinical model was to use; add the column, or leave "
+                "it out of --clinical-terms"
+            )
         return settings.clinical_terms
     if isinstance(selection, NotKnown):
         return ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,6 +49,11 @@ class Settings:
         if unknown:
             raise BadRequest(
                 f"the clinical model cannot use {', '.join(unknown)}: the node can only be given {', '.join(COVARIATE_TERMS)}"
+            )
+        repeated = [name for name, times in Counter(self.clinical_terms).items() if times > 1]
+        if repeated:
+            raise BadRequest(
+                f"the clinical terms hold {', '.join(repeated)} more than once; name each covariate once"
             )
         if not 0.0 < self.training_fraction < 1.0:
             raise BadRequest(

@@ -227,6 +227,12 @@ def test_covariates_that_the_node_is_not_given_are_refused_as_clinical_terms():
         Settings(clinical_terms=("age",))
 
 
+def test_a_clinical_term_that_is_named_twice_is_refused():
+    """Two equal columns have no coefficients; that is a slip of the pen, and no matter for the report."""
+    with pytest.raises(BadRequest, match="ki67_percent more than once; name each covariate once"):
+        Settings(clinical_terms=("ki67_percent", "m_stage", "ki67_percent"))
+
+
 @pytest.mark.parametrize("method", ["median", "youden", "max-log-rank"])
 def test_the_cutoff_is_locked_in_training(method):
     """Each method gives its cutoff from the training patients, and every cohort is divided by it."""
