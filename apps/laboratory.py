@@ -19,7 +19,7 @@ from training.cohort import PHASES, Cohort, CohortName, Patient, read_cohort
 from training.export import recipe_document, why_no_recipe
 from training.extraction import FeatureCache, Readings, count_readings, extract
 from training.feature_tables import read_features, write_features
-from training.inputs import Inputs, counted, from_readings, from_tables
+from training.inputs import Inputs, counted, from_readings, from_tables, tables_of
 from training.settings import Settings
 from training.split import Split, split
 from training.study import LeftOut, Provenance, Study, run_study
@@ -180,11 +180,7 @@ def _require_evaluable(job: Job, inputs: Inputs, needed: CohortName | None) -> N
 def _keep_features(out: Path, readings: Readings) -> None:
     """The features as tables, which a later run can take instead of the images."""
     out.mkdir(parents=True, exist_ok=True)
-    for place, phase in enumerate(PHASES):
-        table = {
-            number: {name: one.features[place] for name, one in found.items() if one.features is not None}
-            for number, found in ((1, readings.first), (2, readings.second))
-        }
+    for phase, table in tables_of(readings).items():
         write_features(out / f"features_{phase}.csv", table)
 
 

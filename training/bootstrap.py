@@ -22,11 +22,11 @@ from prognode.statistics.concordance import c_index
 from prognode.statistics.cox import fit_cox
 from prognode.statistics.cross_validation import Folds, stratified_folds
 from prognode.statistics.optimism import Judged, Optimism, cox_optimism, draws, judge, summarised
-from prognode.statistics.outcome import Bools, Floats, Index
+from prognode.statistics.outcome import Floats, Index
 from training.clinical import analyse_clinical
 from training.cohort import PHASES
 from training.estimates import NotKnown, estimated
-from training.models import ModelFit, ModelName, Values, matrix, term_values
+from training.models import ModelFit, ModelName, Values, complete_patients, matrix, term_values
 from training.sample import Sample
 from training.settings import Settings
 from training.signatures import build_signature, candidate_features, reproducibility
@@ -153,7 +153,7 @@ def _comes_about(name: ModelName, terms: tuple[str, ...], signatures: Mapping[Ph
 
 def _judged(terms: tuple[str, ...], values: Values, original: Sample, drawn: Index) -> Judged:
     covariates = matrix(values, terms)
-    known: Bools = np.isfinite(covariates.sum(axis=1))
+    known = complete_patients(values, terms, len(original))
     kept = np.arange(len(original))[drawn]
     kept = kept[known[kept]]
     lp: Floats = covariates @ fit_cox(covariates[kept], original.outcome.of(kept)).coefficients

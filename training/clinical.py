@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from prognode.domain.recipe import COVARIATE_TERMS
 from prognode.errors import NotEstimable
 from prognode.statistics.cox import CoxFit, fit_cox
 from prognode.statistics.outcome import Outcome
@@ -21,7 +22,7 @@ from prognode.statistics.selection import (
     numeric_term,
     univariable,
 )
-from training.covariates import SERVED, Factor, covariate
+from training.covariates import Factor, covariate
 from training.estimates import NotKnown, estimated
 from training.sample import Sample, known_covariates
 from training.settings import Settings
@@ -156,18 +157,21 @@ def _chosen(
     if settings.clinical_terms is not None:
         absent = [name for name in settings.clinical_terms if name not in sample.covariates]
         if absent:
-            raise NotEstimable(f"the table has no {', '.join(absent)}, which the clinical model was to use")
+            raise NotEstimable(
+                f"the table has no {', '.join(absent)}, which the clinical model was to use; add the column, or leave "
+                "it out of --clinical-terms"
+            )
         return settings.clinical_terms
     if isinstance(selection, NotKnown):
         return ()
     kept = [term.name for term in selection.selected]
-    others = [name for name in kept if name not in SERVED]
+    others = [name for name in kept if name not in COVARIATE_TERMS]
     if others:
         remarks.append(
             f"backward elimination also keeps {', '.join(others)}, which the node is not given with a study: left out "
             "of the clinical and the combined model"
         )
-    return tuple(name for name in SERVED if name in kept)
+    return tuple(name for name in COVARIATE_TERMS if name in kept)
 
 
 def _endless(fit: CoxFit | NotKnown) -> list[str]:

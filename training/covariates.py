@@ -79,9 +79,6 @@ COVARIATES: tuple[Covariate, ...] = (
 )
 """In the order of the paper's Table 1."""
 
-SERVED = (KI67.name, LONGEST_DIAMETER.name, M_STAGE.name)
-"""What the node can be given with a study, and so the only covariates that a recipe may use."""
-
 
 def covariate(name: str) -> Covariate:
     """By name. Raises KeyError."""

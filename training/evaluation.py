@@ -42,7 +42,7 @@ from prognode.statistics.kaplan_meier import (
 from prognode.statistics.outcome import Bools, Floats, Outcome
 from prognode.statistics.time_dependent_roc import IpcwAuc, RocCurve, heagerty_km, heagerty_nne, ipcw_auc
 from training.estimates import NotKnown, estimated
-from training.models import ModelName, Values, predictors, survivals
+from training.models import ModelName, Values, complete_patients, predictors, survivals
 
 GROUPS = ("low", "high")
 
@@ -130,9 +130,7 @@ def evaluate(
 ) -> CohortEvaluation:
     """Judge locked models on n patients. Raises NotEstimable when no patient has every term."""
     terms = {term.name for model in models.values() for term in model.terms}
-    chosen = np.ones(len(outcome), np.bool_)
-    for term in terms:
-        chosen &= np.isfinite(values[term])
+    chosen = complete_patients(values, terms, len(outcome))
     if not chosen.any():
         raise NotEstimable(f"no patient of the {cohort} cohort has every term of the models")
     known, followed = {term: values[term][chosen] for term in terms}, outcome.of(chosen)

@@ -34,11 +34,8 @@ def from_tables(
     patients: Sequence[Patient], cohorts: Sequence[CohortName], tables: Mapping[Phase, Table]
 ) -> Inputs:
     """Join ready-made features, which are there for every patient."""
-    features = {phase: np.stack([tables[phase][1][p.patient_id] for p in patients]) for phase in PHASES}
-    second = {phase: _second([tables[phase][2].get(p.patient_id) for p in patients]) for phase in PHASES}
-    return Inputs(
-        _sample(patients, features, second, [p.covariates for p in patients]), tuple(cohorts), (), ()
-    )
+    sample = _sample(patients, tables, [patient.covariates for patient in patients])
+    return Inputs(sample, tuple(cohorts), (), ())
 
 
 def from_readings(patients: Sequence[Patient], cohorts: Sequence[CohortName], readings: Readings) -> Inputs:
@@ -53,52 +50,44 @@ def from_readings(patients: Sequence[Patient], cohorts: Sequence[CohortName], re
     ]
     gone = {one.patient_id for one in left_out}
     kept = [(p, cohort) for p, cohort in zip(patients, cohorts, strict=True) if p.patient_id not in gone]
-    covariates, measured = _with_diameters([patient for patient, _ in kept], readings)
-    features, second = _features([patient for patient, _ in kept], readings)
+    evaluable = [patient for patient, _ in kept]
+    covariates, measured = _with_diameters(evaluable, readings)
     remarks = [*_diameter_remark(measured), *_lost_readings(readings), *_reading_remarks(readings)]
-    sample = _sample([patient for patient, _ in kept], features, second, covariates)
+    sample = _sample(evaluable, tables_of(readings), covariates)
     return Inputs(sample, tuple(cohort for _, cohort in kept), tuple(left_out), tuple(remarks))
 
 
-def _features(
-    patients: Sequence[Patient], readings: Readings
-) -> tuple[dict[Phase, Floats], dict[Phase, Floats]]:
-    first: dict[Phase, list[Floats | None]] = {phase: [] for phase in PHASES}
-    second: dict[Phase, list[Floats | None]] = {phase: [] for phase in PHASES}
-    for patient in patients:
-        once = readings.first[patient.patient_id].features
-        twice = readings.second.get(patient.patient_id)
-        for place, phase in enumerate(PHASES):
-            assert once is not None
-            first[phase].append(once[place].astype(np.float64))
-            again = twice.features if twice else None
-            second[phase].append(None if again is None else again[place].astype(np.float64))
-    return {phase: _second(rows) for phase, rows in first.items()}, {
-        phase: _second(rows) for phase, rows in second.items()
+def tables_of(readings: Readings) -> dict[Phase, Table]:
+    """Extracted features as :func:`from_tables` takes them; a reading without features is not there."""
+    numbered = {1: readings.first, 2: readings.second}
+    return {
+        phase: {
+            number: {name: one.features[place] for name, one in found.items() if one.features is not None}
+            for number, found in numbered.items()
+        }
+        for place, phase in enumerate(PHASES)
     }
-
-
-def _second(rows: Sequence[Floats | None]) -> Floats:
-    """(n, 2048); NaN for who was not read."""
-    missing = np.full(FEATURE_COUNT, np.nan)
-    return (
-        np.stack([missing if row is None else row for row in rows]) if rows else np.empty((0, FEATURE_COUNT))
-    )
 
 
 def _sample(
     patients: Sequence[Patient],
-    features: Mapping[Phase, Floats],
-    second: Mapping[Phase, Floats],
+    tables: Mapping[Phase, Table],
     covariates: Sequence[Mapping[str, float | str]],
 ) -> Sample:
+    ids = tuple(patient.patient_id for patient in patients)
+    unread = np.full(FEATURE_COUNT, np.nan)
     return Sample(
-        ids=tuple(patient.patient_id for patient in patients),
+        ids=ids,
         outcome=outcome([patient.months for patient in patients], [patient.event for patient in patients]),
-        features=features,
+        features={phase: _stacked([tables[phase][1][name] for name in ids]) for phase in PHASES},
         covariates=covariate_frame(covariates),
-        second=second,
+        second={phase: _stacked([tables[phase][2].get(name, unread) for name in ids]) for phase in PHASES},
     )
+
+
+def _stacked(rows: Sequence[Floats]) -> Floats:
+    """(n, 2048), n possibly 0, in the precision that models are fitted in."""
+    return np.array(rows, np.float64).reshape(len(rows), FEATURE_COUNT)
 
 
 def _with_diameters(

@@ -6,7 +6,7 @@ scores with; nothing else of the fit is used to predict.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,12 +15,12 @@ import numpy as np
 from prognode.domain.cox_model import Baseline, CoxModel, Cutoff, Term, linear_predictor, survival
 from prognode.domain.nomogram import pretty
 from prognode.domain.prognosis import M_STAGES, Phase
-from prognode.domain.recipe import SIGNATURE_TERMS
+from prognode.domain.recipe import COVARIATE_TERMS, SIGNATURE_TERMS
 from prognode.domain.signature import Signature
 from prognode.errors import NotEstimable
 from prognode.statistics.cox import BaselineHazard, CoxFit, baseline_hazard, fit_cox
 from prognode.statistics.cutoff import max_log_rank, median, youden
-from prognode.statistics.outcome import Floats, Outcome
+from prognode.statistics.outcome import Bools, Floats, Outcome
 from training.covariates import Number, covariate
 from training.sample import Sample
 from training.settings import CUTOFF_WORDS, Settings
@@ -32,11 +32,6 @@ MODEL_LABELS: dict[ModelName, str] = {
     "clinical": "Clinical model",
     "signatures": "Imaging signatures",
     "combined": "Combined model",
-}
-PAPER_LABELS: dict[ModelName, str] = {
-    "clinical": "Model^clinic",
-    "signatures": "Model^dl",
-    "combined": "Model^clinic+dl",
 }
 SIGNATURE_LABELS = {
     "signature_arterial": "Signature, arterial phase",
@@ -78,10 +73,15 @@ def term_values(sample: Sample, signatures: Mapping[Phase, Signature]) -> dict[s
         for name, phase in PHASE_OF.items()
         if phase in signatures
     }
-    served = [
-        name for name in ("ki67_percent", "longest_diameter_mm", "m_stage") if name in sample.covariates
-    ]
-    return values | {name: sample.numeric(name) for name in served}
+    return values | {name: sample.numeric(name) for name in COVARIATE_TERMS if name in sample.covariates}
+
+
+def complete_patients(values: Values, terms: Iterable[str], patients: int) -> Bools:
+    """(n,) who of ``patients`` has every term."""
+    complete = np.ones(patients, np.bool_)
+    for term in terms:
+        complete &= np.isfinite(values[term])
+    return complete
 
 
 def matrix(values: Values, terms: Sequence[str]) -> Floats:

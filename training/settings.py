@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+from prognode.domain.recipe import COVARIATE_TERMS
 from prognode.errors import BadRequest
 from prognode.statistics.cross_validation import Rule
 from prognode.statistics.icc import Form
-from training.covariates import SERVED
 
 CutoffMethod = Literal["max-log-rank", "median", "youden"]
 HORIZONS_MONTHS = (36, 60)
@@ -44,10 +45,15 @@ class Settings:
     """A factor with a smaller p against proportional hazards is not eligible (paper, Statistical analysis)."""
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.clinical_terms or () if name not in SERVED]
+        unknown = [name for name in self.clinical_terms or () if name not in COVARIATE_TERMS]
         if unknown:
             raise BadRequest(
-                f"the clinical model cannot use {', '.join(unknown)}: the node can only be given {', '.join(SERVED)}"
+                f"the clinical model cannot use {', '.join(unknown)}: the node can only be given {', '.join(COVARIATE_TERMS)}"
+            )
+        repeated = [name for name, times in Counter(self.clinical_terms).items() if times > 1]
+        if repeated:
+            raise BadRequest(
+                f"the clinical terms hold {', '.join(repeated)} more than once; name each covariate once"
             )
         if not 0.0 < self.training_fraction < 1.0:
             raise BadRequest(

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from prognode.domain.prognosis import Phase
 from prognode.domain.signature import Signature
+from prognode.statistics.outcome import Bools
 from training.clinical import ClinicalAnalysis, analyse_clinical
 from training.cohort import PHASES
 from training.estimates import NotKnown, estimated
-from training.models import MODEL_NAMES, PHASE_OF, ModelFit, ModelName, Values, fit_model, term_values
+from training.models import (
+    MODEL_NAMES,
+    PHASE_OF,
+    ModelFit,
+    ModelName,
+    Values,
+    complete_patients,
+    fit_model,
+    term_values,
+)
 from training.sample import Sample
 from training.settings import Settings
 from training.signatures import SignatureFit, fit_signature
-
-STEPS = 5
-"""How often :func:`train` reports progress."""
 
 
 @dataclass(frozen=True)
@@ -83,21 +88,11 @@ def model_terms(clinical: tuple[str, ...], phases: tuple[Phase, ...]) -> dict[Mo
     return {"clinical": clinical, "signatures": signatures, "combined": signatures + clinical}
 
 
-def complete_patients(
-    values: Values, terms: tuple[str, ...], patients: int
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """(n,) who has every term."""
-    complete = np.ones(patients, np.bool_)
-    for term in terms:
-        complete &= np.isfinite(values[term])
-    return complete
-
-
 def _fit(
     name: ModelName,
     terms: tuple[str, ...],
     values: Values,
-    complete: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    complete: Bools,
     sample: Sample,
     settings: Settings,
     signatures: Mapping[Phase, SignatureFit],

@@ -217,6 +217,7 @@ def test_every_fault_of_the_table_is_printed_before_anything_is_computed(given, 
         (("--icc", "ICC9"), "ICC2"),
         (("--cutoff", "mean"), "max-log-rank"),
         (("--clinical-terms", "age"), "age"),
+        (("--clinical-terms", "ki67_percent, m_stage,ki67_percent"), "ki67_percent more than once"),
         (("--training-fraction", "1.5"), "between 0 and 1"),
         (("--icc-threshold", "2"), "between 0 and 1"),
     ],
@@ -352,7 +353,8 @@ def test_a_run_that_fails_while_it_trains_leaves_no_earlier_recipe(given, tmp_pa
     """Patients and features were taken, the training failed: what lies there would pass for its result."""
     (tmp_path / "recipe.json").write_text("{}")
     shorter = without(given, "m_stage", tmp_path)
-    require_sentence(train(shorter, tmp_path, "--clinical-terms", "m_stage"), "the table has no m_stage")
+    ended = train(shorter, tmp_path, "--clinical-terms", "m_stage")
+    require_sentence(ended, "the table has no m_stage", "leave it out of --clinical-terms")
     assert not (tmp_path / "recipe.json").exists()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from training.cohort import Patient
 from training.extraction import Extracted, Readings
-from training.inputs import from_readings
+from training.inputs import from_readings, from_tables, tables_of
 
 FEATURES = np.random.default_rng(1).standard_normal((4, 2, 2048)).astype(np.float32)
 TINY = Extracted(None, reason="tumour-small: the tumour is 2 mm wide")
@@ -66,6 +66,26 @@ def test_features_are_joined_by_name_and_reading():
         assert (sample.features[phase] == FEATURES[:3, place]).all()
         assert (sample.second[phase][1] == FEATURES[3, place]).all()
         assert np.isnan(sample.second[phase][[0, 2]]).all()
+
+
+def test_tables_of_readings_give_the_same_sample():
+    """What a run keeps as tables is what it went on with: float32, by phase, reading and patient."""
+    readings = Readings({"A": TINY, "B": reading(1), "C": reading(2)}, {"B": reading(3), "C": TINY})
+    tables = tables_of(readings)
+    assert {number: set(found) for number, found in tables["venous"].items()} == {1: {"B", "C"}, 2: {"B"}}
+    assert tables["venous"][2]["B"].dtype == np.float32
+    extracted = from_readings(PATIENTS, COHORTS, readings).sample
+    given = from_tables(PATIENTS[1:], COHORTS[1:], tables).sample
+    for phase in ("arterial", "venous"):
+        np.testing.assert_array_equal(extracted.features[phase], given.features[phase], strict=True)
+        np.testing.assert_array_equal(extracted.second[phase], given.second[phase], strict=True)
+
+
+def test_a_first_reading_is_never_made_up():
+    """Only a second reading may be missing."""
+    tables = tables_of(Readings({"A": reading(0)}, {"B": reading(1)}))
+    with pytest.raises(KeyError):
+        from_tables(PATIENTS[:2], COHORTS[:2], tables)
 
 
 def test_nobody_is_a_sample_too():

@@ -121,7 +121,8 @@ def test_a_lasso_that_selects_nothing_builds_no_signature_and_says_so():
     null = with_outcome(sample, sample.outcome.time[order], sample.outcome.event[order])
     study = study_of(null, lambda_rule="1se", bootstrap=0)
     assert study.signatures == {}
-    assert "selects no arterial feature" in why_no_recipe(study) or "no arterial" in why_no_recipe(study)
+    expected = "there is no signatures model: there is no arterial and no venous signature"
+    assert why_no_recipe(study) == expected
     assert any("lambda.min penalises less" in remark for remark in study.trained.remarks)
     assert isinstance(study.trained.models["combined"], NotKnown)
     with pytest.raises(NotEstimable):
@@ -224,6 +225,12 @@ def test_covariates_that_the_node_is_not_given_are_refused_as_clinical_terms():
     """A recipe with age in it could never be served."""
     with pytest.raises(BadRequest, match="age"):
         Settings(clinical_terms=("age",))
+
+
+def test_a_clinical_term_that_is_named_twice_is_refused():
+    """Two equal columns have no coefficients; that is a slip of the pen, and no matter for the report."""
+    with pytest.raises(BadRequest, match="ki67_percent more than once; name each covariate once"):
+        Settings(clinical_terms=("ki67_percent", "m_stage", "ki67_percent"))
 
 
 @pytest.mark.parametrize("method", ["median", "youden", "max-log-rank"])

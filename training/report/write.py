@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prognode.domain.recipe import digest_of
+from training.estimates import NotKnown
 from training.models import ModelName, survivals
 from training.report.figures import all_figures
 from training.report.items import ReportTable
@@ -73,8 +74,6 @@ def prediction_rows(study: Study) -> list[list[object]]:
 
 
 def _predictions(study: Study, cohort: str, ids: tuple[str, ...], name: ModelName) -> list[list[object]]:
-    from training.estimates import NotKnown
-
     evaluation = study.evaluations[cohort]  # type: ignore[index]
     if isinstance(evaluation, NotKnown):
         return []

@@ -21,6 +21,7 @@ SCHEMA = "prognode.recipe"
 SCHEMA_VERSION = 1
 SIGNATURE_TERMS = ("signature_arterial", "signature_venous")
 COVARIATE_TERMS = ("ki67_percent", "longest_diameter_mm", "m_stage")
+"""What the node can be given with a study, and so the only covariates that a recipe may use."""
 TERMS = SIGNATURE_TERMS + COVARIATE_TERMS
 
 
