@@ -4,6 +4,7 @@
 set -eu
 version=v1.8.0
 cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/local/go/bin
 folder=${1:-.cache/versitygw}
 [ "$(cat "$folder/VERSION" 2>/dev/null)" != $version ] || exit 0
 command -v go >/dev/null || {
@@ -12,5 +13,10 @@ command -v go >/dev/null || {
     exit
 }
 mkdir -p "$folder"
-GOBIN=$(cd "$folder" && pwd) GOFLAGS=-trimpath go install "github.com/versity/versitygw/cmd/versitygw@$version"
+GOBIN=$(cd "$folder" && pwd) GOFLAGS=-trimpath go install "github.com/versity/versitygw/cmd/versitygw@$version" || {
+    echo "the S3 server is left out: it could not be built; it needs a newer Go than $(go version | cut -d' ' -f3)," \
+        'or the way to its modules' >&2
+    [ "${CI:-}" != true ]
+    exit
+}
 echo $version >"$folder/VERSION"

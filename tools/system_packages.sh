@@ -4,7 +4,7 @@
 #        system_packages.sh report     list what is left out and the command that brings it; fails when CI=true
 set -eu
 cd "$(dirname "$0")/.."
-PATH=$PATH:/usr/sbin:/sbin
+PATH=$PATH:/usr/sbin:/sbin:/usr/local/go/bin
 # Debian keeps PostgreSQL's servers off the path, a folder for each version
 for folder in /usr/lib/postgresql/*/bin; do PATH=$PATH:$folder; done
 
