@@ -145,7 +145,8 @@ def context_id(opened: Association, sent: Sent) -> int:
 def _answers_are_ours(opened: Association) -> Iterator[None]:
     """Keep the association's own loop from taking the answer: it stands still until the block ends."""
     opened._reactor_checkpoint.clear()
-    while opened.is_alive() and not opened._is_paused:
+    # its own word for standing still, _is_paused, comes a moment too early
+    while opened.is_alive() and not opened._reactor_checkpoint._cond._waiters:
         time.sleep(0.0001)
     try:
         yield
