@@ -95,8 +95,7 @@ class Assembler:
 
     def _adopt(self, cases: Iterable[Case]) -> None:
         for case in cases:
-            due = time.monotonic() + self.settings.grace_s
-            self._due[case.study_instance_uid] = min(due, self._due.get(case.study_instance_uid, due))
+            self._look_within(case.study_instance_uid, self.settings.grace_s)
 
     def _is_overdue(self, case: Case) -> bool:
         """Whether the case's next look is longer ago than a living assembler would let it be."""
@@ -259,11 +258,16 @@ class Assembler:
             else:
                 self._awaited[study_uid] = {"settled"}
         if found.state != "ready":
-            self._due[study_uid] = time.monotonic() + self._next_look_s(instances)
+            self._look_within(study_uid, self._next_look_s(instances))
 
     def _look_again(self, study_uid: str) -> None:
         """No peer could be asked: the next quiet time ends a grace period from now."""
-        self._due[study_uid] = time.monotonic() + max(self.settings.grace_s, STORED_BUT_IDLE_S)
+        self._look_within(study_uid, max(self.settings.grace_s, STORED_BUT_IDLE_S))
+
+    def _look_within(self, study_uid: str, seconds: float) -> None:
+        """Look at the study again in so many seconds, or before, where that is settled already."""
+        due = time.monotonic() + seconds
+        self._due[study_uid] = min(due, self._due.get(study_uid, due))
 
     def _next_look_s(self, instances: Iterable[Instance]) -> float:
         quiet_s = self._quiet_s(instances)
