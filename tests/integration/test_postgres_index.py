@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -78,8 +77,8 @@ class Registrations:
 
 
 ENDS = {
-    "fast": Postgres.stop,
-    "crash": lambda server: server.stop(signal.SIGQUIT),
+    "in good order": Postgres.shut_down,
+    "at once": Postgres.stop,
     "kill -9": Postgres.kill,
 }
 

@@ -43,11 +43,18 @@ class Postgres:
         """URL of the data base that every cluster has."""
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/postgres"
 
-    def stop(self, how: int = signal.SIGINT) -> None:
-        """Shut down: by default at once but in good order, which ends every connection; SIGQUIT is a crash."""
+    def shut_down(self) -> None:
+        """Stop in good order, which ends every connection at once and writes everything to its place."""
+        self._end(signal.SIGINT)
+
+    def stop(self) -> None:
+        """Stop at once, as after a crash: nothing is put in order before the next start."""
+        self._end(signal.SIGQUIT)
+
+    def _end(self, how: int) -> None:
         if self.program.process.poll() is None:
             self.program.process.send_signal(how)
-            self.program.process.wait(components.STOP_LIMIT_S)
+            self.program.process.wait(components.START_LIMIT_S)
 
     def kill(self) -> None:
         """SIGKILL to its first process; the others notice by themselves, and this returns when all are gone."""
