@@ -207,7 +207,7 @@ def test_two_transactions_that_wait_for_each_other_are_sorted_out(tmp_path, serv
             uid=first.sop_instance_uid,
         )
         waiting = pool.submit(index.register, first, "patient")
-        components.wait_until(lambda: blocked(server), "the index waiting for the other transaction")
+        components.wait_until(lambda: is_inserting(url), "the index waiting for the other transaction")
         db.run("UPDATE studies SET revision = revision WHERE study_instance_uid = :uid", uid=STUDY)
         db.run("ROLLBACK")
         assert waiting.result() is Registered.NEW
@@ -222,9 +222,16 @@ def deadlocks(url: str) -> int:
     return count
 
 
-def blocked(server: Postgres) -> bool:
-    with talk(server.address) as db:
-        return bool(db.run("SELECT 1 FROM pg_locks WHERE NOT granted"))
+def is_inserting(url: str) -> bool:
+    """Whether the index waits for another transaction to decide about the row that it inserts."""
+    with talk(url) as db:
+        return bool(
+            db.run(
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'prognode'"
+                " AND wait_event_type = 'Lock' AND wait_event = 'transactionid'"
+                " AND query LIKE 'INSERT INTO instances%'"
+            )
+        )
 
 
 def test_a_large_card_does_not_stall(tmp_path, server):
