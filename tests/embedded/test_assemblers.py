@@ -65,6 +65,11 @@ class Site:
         """The study's case."""
         return self.index.case(case_id(study.study_uid))
 
+    def hours_later(self, study):
+        """The study's case after some more hours: a look that began before them names its next one after them."""
+        self.clock.ahead += timedelta(hours=2)
+        return self.case(study)
+
     def topics(self) -> list[str]:
         """What waits to be published."""
         return [event.topic for _, event in self.index.outbox()]
@@ -94,8 +99,7 @@ def test_a_case_whose_assembler_died_is_looked_at_by_another(site, gap):
         site.assembler().step()  # this one assesses once and is never heard of again
         wait_until(lambda: not site.index.unassessed(), "the first assessment")
         assert site.case(study).state is CaseState.WAITING
-        site.clock.ahead = timedelta(hours=2)
-        wait_until(lambda: site.case(study).state is CaseState.NOT_EVALUABLE, "another assembler's look")
+        wait_until(lambda: site.hours_later(study).state is CaseState.NOT_EVALUABLE, "another's look")
         assert site.topics() == ["case-refused"]
     finally:
         stop.set()
