@@ -85,11 +85,11 @@ READY = {"version": 1, "case_id": "0123456789abcdef", "input_digest": "ab" * 32}
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (b"\xff\x00 not JSON", "no JSON"),
-        (b"[1, 2]", "no JSON object"),
+        (b"\xff\x00 not JSON", "not JSON"),
+        (b"[1, 2]", "not a JSON object"),
         (b"{}", "no CloudEvents envelope"),
-        (None, "no JSON"),
-        (envelope("case-ready", READY, type="prognode.case-ready.v2"), "two versions"),
+        (None, "not JSON"),
+        (envelope("case-ready", READY, type="prognode.case-ready.v2"), "of version 2 around data of version 1"),
         (envelope("case-ready", READY | {"version": 2}, type="prognode.case-ready.v2"), "version 2 is not known"),
         (envelope("case-ready", {"version": 1, "case_id": "0123456789abcdef"}), "input_digest"),
         (envelope("case-ready", READY | {"case_id": 7}), "case_id"),

@@ -58,6 +58,9 @@ class Ledger(dict[tuple[str, str], Delivery]):
     def save_delivery(self, delivery: Delivery) -> None:
         self[delivery.sop_instance_uid, delivery.destination] = delivery
 
+    def case(self, case_id: str) -> None:
+        """No case: how long ago its images came cannot be measured."""
+
 
 class SystemClock:
     def now(self) -> datetime:

@@ -188,5 +188,6 @@ def test_weights_that_are_not_the_configurations_do_not_load(tmp_path):
     network = onnx.load(path)
     network.doc_string = "changed"
     onnx.save(network, path)
-    with pytest.raises(pytest.fail.Exception, match="SHA-256"):
+    with pytest.raises(pytest.fail.Exception):
         start_triton(tmp_path)
+    assert "the configuration names" in (tmp_path / "tritonserver.log").read_text()

@@ -46,6 +46,9 @@ class Ledger:
     def save_delivery(self, delivery: Delivery) -> None:
         self.rows[delivery.sop_instance_uid, delivery.destination] = delivery
 
+    def case(self, case_id: str) -> None:
+        """No case: how long ago its images came cannot be measured."""
+
 
 class Shelf(dict[str, bytes]):
     """Objects under keys."""

@@ -25,10 +25,9 @@ def stored(objects: ObjectStore, key: str) -> bytes:
 
 def stored_crops(objects: ObjectStore, key: str) -> CropArchive:
     """Both crops of a case. Raises GaveUp when the object is no such archive."""
+    data = stored(objects, key)
     try:
-        archive = CropArchive.from_bytes(stored(objects, key))
-    except GaveUp:
-        raise
+        archive = CropArchive.from_bytes(data)
     except Exception:  # noqa: BLE001 - whatever a reader of archives meets in bytes that are none
         raise GaveUp(f"the object {key} is no archive of crops") from None
     if archive.crops_hu.shape != CROPS_SHAPE:
@@ -38,10 +37,13 @@ def stored_crops(objects: ObjectStore, key: str) -> CropArchive:
 
 def stored_features(objects: ObjectStore, key: str) -> NDArray[np.float32]:
     """(2, 2048) features of a case. Raises GaveUp when the object holds no such numbers."""
+    data = stored(objects, key)
     try:
-        features = np.load(io.BytesIO(stored(objects, key)), allow_pickle=False)
-    except (ValueError, OSError, EOFError):
+        features = np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception:  # noqa: BLE001 - as above
         raise GaveUp(f"the object {key} holds no features") from None
-    if features.shape != (2, FEATURE_COUNT) or not np.isfinite(features).all():
-        raise GaveUp(f"the features {key} are not (2, {FEATURE_COUNT}) or not finite")
+    if not isinstance(features, np.ndarray) or features.shape != (2, FEATURE_COUNT):
+        raise GaveUp(f"the features {key} are not (2, {FEATURE_COUNT}), or not finite")
+    if not np.isfinite(features).all():
+        raise GaveUp(f"the features {key} are not finite")
     return np.asarray(features, np.float32)
