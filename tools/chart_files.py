@@ -67,7 +67,9 @@ def _settings(name: str, model: dict[str, Any]) -> dict[str, Any]:
     if name not in ("NodeConfig", "PacsSettings"):
         model.pop("required", None)
     properties = {
-        key: _reduced(one) for key, one in model["properties"].items() if key not in NOT_IN_CONFIG.get(name, ())
+        key: _reduced(one)
+        for key, one in model["properties"].items()
+        if key not in NOT_IN_CONFIG.get(name, ())
     }
     return {**model, "properties": properties, "title": name}
 
