@@ -63,7 +63,9 @@ def schema_text(document: dict[str, Any]) -> str:
 
 
 def _settings(name: str, model: dict[str, Any]) -> dict[str, Any]:
-    """One model's schema: nothing is required, because the chart may know it, but the parts of a list's item."""
+    """One model's schema. The tables are required, because templates look into them; in a table nothing is, because the
+    chart may know it; a peer is what the code says.
+    """
     if name not in ("NodeConfig", "PacsSettings"):
         model.pop("required", None)
     properties = {
@@ -71,12 +73,18 @@ def _settings(name: str, model: dict[str, Any]) -> dict[str, Any]:
         for key, one in model["properties"].items()
         if key not in NOT_IN_CONFIG.get(name, ())
     }
-    return {**model, "properties": properties, "title": name}
+    tables = (
+        sorted(key for key, one in properties.items() if "$ref" in one or key == "pacs")
+        if name == "NodeConfig"
+        else []
+    )
+    return {**model, "properties": properties, "title": name} | ({"required": tables} if tables else {})
 
 
 def _reduced(setting: dict[str, Any]) -> dict[str, Any]:
-    """Without defaults, which are the code's and would be read as the chart's."""
-    return {key: value for key, value in setting.items() if key not in ("default", "title")}
+    """Without defaults, which are the code's and would be read as the chart's; a table is never nothing."""
+    table = next((one for one in setting.get("anyOf", ()) if "$ref" in one), None)
+    return table or {key: value for key, value in setting.items() if key not in ("default", "title")}
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ OTEL_EXPORTER_OTLP_ENDPOINT: {{ .Values.tracing.endpoint }}
 {{- if not (or $v.config.s3.bucket $v.receiver.spool.enabled) -}}{{ fail "config.s3.bucket: name the bucket for images and reports" }}{{- end -}}
 {{- end -}}
 {{- if and $v.receiver.spool.enabled (gt (int $v.receiver.replicas) 1) -}}{{ fail "receiver.spool: the folder is one receiver's; set receiver.replicas to 1, or keep objects in S3" }}{{- end -}}
-{{- if and $v.receiver.spool.enabled $v.config.s3.bucket -}}{{ fail "receiver.spool: objects are either in S3 or in the folder; take config.s3 out" }}{{- end -}}
+{{- if and $v.receiver.spool.enabled $v.config.s3.bucket -}}{{ fail "receiver.spool: objects are either in S3 or in the folder; take config.s3.bucket out" }}{{- end -}}
 {{- if ne 1 (len (compact (list (ternary "yes" "" $v.model.demonstration) $v.model.existingClaim $v.model.recipe.configMap $v.model.recipe.secret))) -}}
 {{ fail "model: give one of demonstration, existingClaim, recipe.configMap and recipe.secret" }}
 {{- end -}}

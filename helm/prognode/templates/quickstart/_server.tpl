@@ -33,7 +33,9 @@ spec:
           image: {{ .values.image }}
           imagePullPolicy: {{ $root.Values.image.pullPolicy }}
           securityContext:
-            {{- merge (.pod.security | default dict) (include "prognode.containerSecurity" . | fromYaml) | toYaml | nindent 12 }}
+            {{- $security := include "prognode.containerSecurity" . | fromYaml }}
+            {{- range $key, $value := .pod.security }}{{- $_ := set $security $key $value }}{{- end }}
+            {{- toYaml $security | nindent 12 }}
           {{- toYaml .pod.container | nindent 10 }}
           resources:
             {{- toYaml .values.resources | nindent 12 }}
@@ -65,5 +67,6 @@ spec:
     {{- include "prognode.selector" . | nindent 4 }}
   ports:
     - {name: {{ .component }}, port: {{ .port }}, targetPort: {{ .component }}}
+---
 {{ include "prognode.networkPolicy" (dict "root" .root "component" .component) }}
 {{- end -}}
