@@ -23,7 +23,8 @@ VALUES = (
     *sorted((CHART / "ci").glob("*.yaml")),
 )
 """Every values file that comes with the chart; each is a whole release."""
-QUICKSTART, PRODUCTION = VALUES[:2]
+MAIN_VALUES = VALUES[:2]
+QUICKSTART, PRODUCTION = MAIN_VALUES
 
 SERVICES = ("receiver", "preprocess", "scoring", "dispatcher", "console-api")
 
