@@ -2,13 +2,14 @@
 #   make demo     the main job, end to end, on synthetic data        make test     everything that CI checks
 #   make lab      the laboratory's whole study on a synthetic cohort
 #   make lint     style, types, import rules                         make bench    measured times beside their floors
+#   make cluster  the Helm chart on a real API server
 #   make lock     choose the newest allowed dependencies             make clean    back to a fresh checkout
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SHELL  := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: demo lab test lint lock bench clean components
+.PHONY: demo lab test lint lock bench clean cluster components
 
 demo: $(VENV)/runtime.stamp
 	@$(BIN)/prognode demo --out out/demo
@@ -37,6 +38,13 @@ lint: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	@$(BIN)/python -m bench
 
+# minutes, the first time: kube-apiserver is built from its sources
+cluster: $(VENV)/dev.stamp
+	@tools/system_packages.sh install
+	@tools/fetch_helm.sh
+	@tools/fetch_cluster.sh
+	@$(BIN)/python -m pytest tests/cluster
+
 components:
 	@echo "== components for the tests"
 	@tools/system_packages.sh install
@@ -48,6 +56,8 @@ components:
 	@tools/fetch_versitygw.sh
 	@echo "== Triton server"
 	@tools/fetch_triton.sh
+	@echo "== Helm"
+	@tools/fetch_helm.sh
 
 $(BIN)/python:
 	@echo "== environment in $(VENV)"

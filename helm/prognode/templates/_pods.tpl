@@ -77,7 +77,7 @@ metadata:
     {{- include "prognode.selector" . | nindent 4 }}
     app.kubernetes.io/part-of: prognode
   annotations:
-    checksum/settings: {{ include (print $root.Template.BasePath "/common/settings.yaml") $root | sha256sum }}
+    checksum/settings: {{ include "prognode.settings" $root | sha256sum }}
     {{- with $root.Values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
