@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,21 @@ def pods(documents: tuple[Document, ...]) -> Iterator[tuple[str, Document]]:
 def containers(pod: Document) -> list[Document]:
     """All containers of a pod, the initial ones too."""
     return [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+
+
+def environment(
+    documents: tuple[Document, ...], component: str, secrets: Mapping[str, str]
+) -> dict[str, str]:
+    """The variables of a service's container; ``secrets`` stand for what comes from Secrets."""
+    (pod,) = (pod for name, pod in pods(documents) if name == component)
+    (container,) = pod["spec"]["containers"]
+    settings = {one["metadata"]["name"]: one["data"] for one in documents if one["kind"] == "ConfigMap"}
+    found: dict[str, str] = {}
+    for source in container.get("envFrom", []):
+        found |= settings[source["configMapRef"]["name"]]
+    for one in container.get("env") or []:
+        found[one["name"]] = one["value"] if "value" in one else secrets[one["name"]]
+    return found
 
 
 def matches(selector: Document, labels: Document) -> bool:

@@ -11,6 +11,7 @@ from chart_rendering import (
     QUICKSTART,
     SERVICES,
     VALUES,
+    environment,
     of_kind,
     pods,
     refusal,
@@ -31,22 +32,8 @@ SECRET = {
 }
 
 
-def environment(documents, component: str) -> dict[str, str]:
-    """The variables of a service's container, with made-up values for what comes from Secrets."""
-    (pod,) = (pod for name, pod in pods(documents) if name == component)
-    (container,) = pod["spec"]["containers"]
-    settings = {f"prognode-{name}": one["data"] for name, one in of_kind(documents, "ConfigMap").items()}
-    settings |= {f"node-{name}": one["data"] for name, one in of_kind(documents, "ConfigMap").items()}
-    found: dict[str, str] = {}
-    for source in container.get("envFrom", []):
-        found |= settings[source["configMapRef"]["name"]]
-    for one in container.get("env") or []:
-        found[one["name"]] = one["value"] if "value" in one else SECRET[one["name"]]
-    return found
-
-
 def config_of(documents, component: str) -> NodeConfig:
-    return config_from_environment(environment(documents, component))
+    return config_from_environment(environment(documents, component, SECRET))
 
 
 @pytest.mark.parametrize("component", SERVICES)
@@ -182,7 +169,10 @@ def test_the_recipe_is_where_scoring_looks():
     for values in VALUES:
         (pod,) = (pod for name, pod in pods(rendered(values)) if name == "scoring")
         mounts = {one["name"]: one["mountPath"] for one in pod["spec"]["containers"][0]["volumeMounts"]}
-        assert environment(rendered(values), "scoring")["PROGNODE_RECIPE"] == f"{mounts['model']}/recipe.json"
+        assert (
+            environment(rendered(values), "scoring", SECRET)["PROGNODE_RECIPE"]
+            == f"{mounts['model']}/recipe.json"
+        )
     (pod,) = (pod for name, pod in pods(rendered(QUICKSTART)) if name == "scoring")
     (step,) = pod["spec"]["initContainers"]
     assert step["command"] == ["prognode", "recipe", "demonstration", "--out", "/model/recipe.json"]
