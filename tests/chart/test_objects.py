@@ -164,6 +164,8 @@ def test_replicas_keep_apart_and_go_one_by_one(values):
         labels = pod["metadata"]["labels"]
         assert matches(budgets[component]["spec"]["selector"], labels)
         assert budgets[component]["spec"]["maxUnavailable"] == 1
+        # a pod that waits for a server is not ready: emptying a machine does not wait for it
+        assert budgets[component]["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
         spread = pod["spec"]["topologySpreadConstraints"]
         assert {one["topologyKey"] for one in spread} == {
             "kubernetes.io/hostname",

@@ -176,6 +176,8 @@ metadata:
   {{- include "prognode.metadata" . | nindent 2 }}
 spec:
   maxUnavailable: 1
+  # who waits for a server is not ready, and holds up nobody who empties a machine
+  unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels:
       {{- include "prognode.selector" . | nindent 6 }}
