@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds Helm (Apache-2.0) for the tests of the chart: one pinned version, checked by Go's checksum data base. Version 4,
-# because 3 is at the end of its support; the chart uses nothing that 3 lacks.
+# Builds Helm (Apache-2.0) for the tests of the chart: one pinned version, checked by Go's checksum data base. Version 4: built
+# like this, 3 takes itself for one of Kubernetes 1.20, and it is near the end of its support. What 3.22 renders is the same.
 # usage: fetch_helm.sh [FOLDER]      default .cache/helm
 set -eu
 version=v4.3.1
