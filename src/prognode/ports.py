@@ -5,7 +5,7 @@ Every method may raise :class:`~prognode.errors.Unavailable` when the outside do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -181,6 +181,18 @@ class Index(Protocol):
     def deliveries(self, sop_instance_uid: str | None = None) -> list[Delivery]: ...
 
     def save_delivery(self, delivery: Delivery) -> None: ...
+
+    def open_commitment(self, transaction_uid: str, destination: str, sop_instance_uid: str) -> None:
+        """Note that a PACS is about to be asked to commit to an instance, under this transaction."""
+
+    def record_commitment(self, transaction_uid: str, committed: Collection[str]) -> None:
+        """Note a verdict, whichever process heard it: the transaction's instance is committed if it is among these.
+
+        A transaction that is not open, or has its verdict, is left as it is.
+        """
+
+    def take_commitment(self, destination: str, sop_instance_uid: str) -> bool | None:
+        """Take out the newest verdict about an instance, and with it what else was asked of it; None if there is none."""
 
 
 # ---------------------------------------------------------------- bus

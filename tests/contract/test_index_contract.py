@@ -11,6 +11,7 @@ from contract import samples
 from contract.adapters_under_test import INDEXES
 from contract.samples import STUDY
 
+from prognode.adapters import sql_index
 from prognode.ports import CaseState, Delivery, Registered
 
 
@@ -440,3 +441,48 @@ def test_names_are_ordered_byte_by_byte(index):
     for name in reversed(names):
         index.save_delivery(Delivery("1.2", name, "pending", 0, "", datetime(2026, 1, 2, tzinfo=UTC)))
     assert [delivery.destination for delivery in index.deliveries()] == names
+
+
+# ---------------------------------------------------------------- storage commitment
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_verdict_reaches_whoever_asked(index, reopen, committed):
+    """Asked through one connection, heard by another, taken once."""
+    index.open_commitment("2.25.1", "PACS", "2.25.7")
+    assert index.take_commitment("PACS", "2.25.7") is None
+    reopen().record_commitment("2.25.1", {"2.25.7"} if committed else {"2.25.8"})
+    assert index.take_commitment("OTHER", "2.25.7") is None
+    assert index.take_commitment("PACS", "2.25.7") is committed
+    assert index.take_commitment("PACS", "2.25.7") is None
+
+
+def test_a_verdict_stands_and_an_unknown_one_changes_nothing(index):
+    """A second report of a transaction, or one of a transaction that is not open, is not heard."""
+    index.open_commitment("2.25.1", "PACS", "2.25.7")
+    index.record_commitment("2.25.2", {"2.25.7"})
+    assert index.take_commitment("PACS", "2.25.7") is None
+    index.record_commitment("2.25.1", set())
+    index.record_commitment("2.25.1", {"2.25.7"})
+    assert index.take_commitment("PACS", "2.25.7") is False
+
+
+def test_the_newest_verdict_counts_and_ends_the_older_requests(index):
+    """Asked twice, because the first verdict was late: both have come, and neither is left for the next request."""
+    for transaction in ("2.25.1", "2.25.2"):
+        index.open_commitment(transaction, "PACS", "2.25.7")
+    index.record_commitment("2.25.2", {"2.25.7"})
+    index.record_commitment("2.25.1", set())
+    assert index.take_commitment("PACS", "2.25.7") is True
+    index.open_commitment("2.25.3", "PACS", "2.25.7")
+    assert index.take_commitment("PACS", "2.25.7") is None
+
+
+def test_requests_without_a_verdict_are_forgotten_after_a_week(index, monkeypatch):
+    """A PACS that never answers fills no table."""
+    index.open_commitment("2.25.1", "PACS", "2.25.7")
+    monkeypatch.setattr(sql_index, "COMMITMENT_KEPT", timedelta(0))
+    index.open_commitment("2.25.2", "PACS", "2.25.8")
+    monkeypatch.undo()
+    index.record_commitment("2.25.1", {"2.25.7"})
+    assert index.take_commitment("PACS", "2.25.7") is None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ from prognode.adapters.index_tables import (
     CASES,
     CHOICES,
     CLINICAL,
+    COMMITMENTS,
     DELIVERIES,
     INSTANCES,
     OUTBOX,
@@ -49,6 +50,8 @@ RELAY_PATIENCE_S = 1.0
 """How long one relay waits for another before it leaves the outbox to it."""
 ONE_RELAY = 7_302_002
 """PostgreSQL's advisory lock of whoever relays."""
+COMMITMENT_KEPT = timedelta(days=7)
+"""A request for storage commitment that has had no verdict for so long is forgotten."""
 
 
 class SqlIndex:
@@ -296,6 +299,44 @@ class SqlIndex:
         with self._write() as db:
             if not self._insert_unless_there(db, DELIVERIES, **row):
                 db.execute(update(DELIVERIES).filter_by(**key).values(**row))
+
+    # ------------------------------------------------------------ storage commitment
+
+    @again_when_overlapped
+    def open_commitment(self, transaction_uid: str, destination: str, sop_instance_uid: str) -> None:
+        now = datetime.now(tz=UTC)
+        row = {
+            "transaction_uid": transaction_uid,
+            "destination": destination,
+            "sop_instance_uid": sop_instance_uid,
+            "asked_at": now,
+        }
+        with self._write() as db:
+            db.execute(delete(COMMITMENTS).where(COMMITMENTS.c.asked_at < now - COMMITMENT_KEPT))
+            db.execute(insert(COMMITMENTS), row)
+
+    @again_when_overlapped
+    def record_commitment(self, transaction_uid: str, committed: Collection[str]) -> None:
+        asked = update(COMMITMENTS).filter_by(transaction_uid=transaction_uid, committed=None)
+        with self._write() as db:
+            db.execute(asked.values(committed=COMMITMENTS.c.sop_instance_uid.in_(committed)))
+
+    @again_when_overlapped
+    def take_commitment(self, destination: str, sop_instance_uid: str) -> bool | None:
+        subject = {"destination": destination, "sop_instance_uid": sop_instance_uid}
+        verdict = (
+            select(COMMITMENTS.c.committed)
+            .filter_by(**subject)
+            .where(COMMITMENTS.c.committed.is_not(None))
+            .order_by(COMMITMENTS.c.asked_at.desc())
+            .limit(1)
+        )
+        with self._read() as db:
+            found: bool | None = db.scalar(verdict)
+        if found is not None:
+            with self._write() as db:
+                db.execute(delete(COMMITMENTS).filter_by(**subject))
+        return found
 
     # ------------------------------------------------------------ transactions
 
