@@ -3,12 +3,13 @@
 #   make lab      the laboratory's whole study on a synthetic cohort
 #   make lint     style, types, import rules                         make bench    measured times beside their floors
 #   make lock     choose the newest allowed dependencies             make clean    back to a fresh checkout
+#   make sbom     what the product is made of (CycloneDX)            make audit    known vulnerabilities of its dependencies
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SHELL  := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: demo lab test lint lock bench clean components
+.PHONY: demo lab test lint lock bench clean components sbom audit
 
 demo: $(VENV)/runtime.stamp
 	@$(BIN)/prognode demo --out out/demo
@@ -66,6 +67,12 @@ $(VENV)/dev.stamp: requirements-dev.lock pyproject.toml | $(BIN)/python
 
 lock:
 	@tools/lock.sh
+
+sbom:
+	@tools/supply_chain.sh sbom out/sbom.cdx.json
+
+audit:
+	@tools/supply_chain.sh audit
 
 clean:
 	rm -rf $(VENV) .cache out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
