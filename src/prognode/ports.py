@@ -124,6 +124,9 @@ class Index(Protocol):
 
     def instances(self, study_instance_uid: str) -> list[Instance]: ...
 
+    def studies(self) -> list[str]:
+        """Study Instance UIDs of everything that was registered."""
+
     def report_problem(self, study_instance_uid: str, kind: str, detail: str) -> None:
         """Note something a person should see (conflicting re-send, foreign patient); no patient data."""
 

@@ -34,6 +34,7 @@ def test_an_instance_comes_back_as_registered(index, reopen):
     assert index.register(instance, "patient") is Registered.NEW
     assert reopen().instance(instance.sop_instance_uid) == instance
     assert reopen().instances(STUDY) == [instance]
+    assert reopen().studies() == [STUDY]
 
 
 def test_times_are_moments(index):
@@ -59,6 +60,7 @@ def test_unknown_things_are_none_or_empty(index):
     """What is not there is None, an empty list or an empty dict: no error."""
     assert index.instance("1.2.3") is None
     assert index.instances("1.2.3") == []
+    assert index.studies() == []
     assert index.case("none") is None
     assert index.cases() == []
     assert index.choices("none") == {}

@@ -125,6 +125,11 @@ class SqlIndex:
         with self._read() as db:
             return [Instance(*row) for row in db.execute(query)]
 
+    def studies(self) -> list[str]:
+        query = select(STUDIES.c.study_instance_uid).order_by(STUDIES.c.study_instance_uid)
+        with self._read() as db:
+            return list(db.scalars(query))
+
     # ------------------------------------------------------------ problems
 
     @again_when_overlapped
