@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from components import Orthanc, free_port, start_orthanc, wait_until
-from compose_file import FOLDER, compose_file, example_values, orthanc_options
+from components import Orthanc, free_port, listens, start_orthanc, wait_until
+from compose_file import FOLDER, compose_file, orthanc_options
 from images.containers import Container, buildah, file_system, image_config, volume
 from node import read, said_of, send_over
 from repository import ROOT
-from servers.kafka import shared_kafka
+from servers.kafka import start_broker
 from servers.postgres import empty_database
-from servers.s3 import ACCOUNT, SECRET, serve_folder
+from servers.s3 import BINARY
 from servers.triton import start_triton
 from studies import small_study
 
@@ -135,9 +135,9 @@ class ComposedNode:
     containers: dict[str, Container] = field(default_factory=dict)
     pacs_port: int = field(default_factory=free_port)
 
-    def start(self, name: str, **changes: str) -> Container:
-        """Start the container of one entry; ``changes`` are to its environment."""
-        service = self.services[name]
+    def start(self, name: str, service: Mapping[str, Any] | None = None, **changes: str) -> Container:
+        """Start the container of one entry, or of another one in its place; ``changes`` are to its environment."""
+        service = service or self.services[name]
         written = {key: str(value) for key, value in service.get("environment", {}).items()}
         environment = {key: self._here(value) for key, value in written.items()} | changes
         root = self.closing.enter_context(file_system(service["image"]))
@@ -150,6 +150,42 @@ class ComposedNode:
         """Start a service on free ports: all containers are on one network here."""
         ports = ("PROGNODE_PROBES__PORT", "PROGNODE_RECEIVER__PORT", "PROGNODE_CONSOLE__PORT")
         self.start(name, **{variable: str(free_port()) for variable in ports})
+
+    def start_kafka(self) -> None:
+        """The broker of the tests with the properties that the Kafka image makes of its environment."""
+        folder = self.folder / "kafka"
+        folder.mkdir()
+        port, controller = free_port(), free_port()
+        here = {
+            "//kafka:9092": f"//127.0.0.1:{port}",
+            "://:9092": f"://127.0.0.1:{port}",
+            ":9093": f":{controller}",
+            "/var/lib/kafka/data": str(folder / "data"),
+        }
+        properties = {}
+        for name, value in self.services["kafka"]["environment"].items():
+            for written, real in here.items():
+                value = str(value).replace(written, real)  # noqa: PLW2901 - one replacement after the other
+            properties[name.removeprefix("KAFKA_").lower().replace("_", ".")] = value
+        broker = start_broker(folder, port, properties)
+        self.closing.callback(broker.kill9)
+        self.addresses["kafka:9092"] = broker.address
+
+    def start_s3(self) -> None:
+        """The S3 server of the tests, run as compose runs its image: another user, read-only, its data in a volume."""
+        port = free_port()
+        entry = self.services["s3"]
+        self.volumes["program"] = BINARY
+        service = {
+            **entry,
+            "image": SERVICE_IMAGES["receiver"],
+            "entrypoint": ["/versitygw"],
+            "command": [word.replace(":7070", f"127.0.0.1:{port}") for word in entry["command"]],
+            "volumes": [*entry["volumes"], "program:/versitygw:ro"],
+        }
+        self.start("s3", service)
+        wait_until(lambda: listens(port), "the S3 server's start")
+        self.addresses["http://s3:7070"] = f"http://127.0.0.1:{port}"
 
     def port(self, name: str, table: str) -> int:
         """A port of a service."""
@@ -170,25 +206,19 @@ class ComposedNode:
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposedNode]:
     """Steps and services in the order of compose.yaml."""
     folder = tmp_path_factory.mktemp("composed")
-    values = {**example_values(), "S3_ACCESS_KEY_ID": ACCOUNT, "S3_SECRET_ACCESS_KEY": SECRET}
     with contextlib.ExitStack() as closing:
-        node = ComposedNode(folder, compose_file(values)["services"], closing)
+        node = ComposedNode(folder, compose_file()["services"], closing)
         owner = node.services["bucket"]["user"]
-        node.volumes |= {
-            "s3": volume(folder / "s3" / "objects", owner),
-            "model": volume(folder / "model", owner),
-        }
+        node.volumes |= {"s3": volume(folder / "objects", owner), "model": volume(folder / "model", owner)}
         node.start("bucket").wait_done()
         # the Triton that is here has no other engine; the images under test are the same
         node.start("model-cpu", ENGINE="python").wait_done()
-        s3 = serve_folder(folder / "s3")
-        closing.callback(s3.stop)
         triton = start_triton(node.volumes["model"])
         closing.callback(triton.stop)
+        node.start_kafka()
+        node.start_s3()
         node.addresses |= {
             "postgresql://prognode:demonstration@postgres:5432/prognode": empty_database("images"),
-            "kafka:9092": shared_kafka(),
-            "http://s3:7070": s3.address,
             "triton:8001": triton.address,
             '"host": "orthanc", "port": 4242': f'"host": "127.0.0.1", "port": {node.pacs_port}',
         }
@@ -233,6 +263,8 @@ def test_a_study_goes_in_and_its_report_comes_back(node, pacs):
     assert said_of(report) == {"status": "preliminary"}
     shown = node.get("console-api", "CONSOLE", f"/api/cases/{case_id(study.study_uid)}")
     assert shown["state"] == "preliminary"
+    listed = node.containers["scoring"].run("prognode", "case", "list")
+    assert case_id(study.study_uid) in listed.stdout, listed.stderr
 
 
 def test_every_container_is_healthy_by_its_own_check(node):

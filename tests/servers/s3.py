@@ -48,11 +48,6 @@ def start_s3(folder: Path) -> S3:
     if not BINARY.is_file():
         missing("the S3 server is not there (tools/fetch_versitygw.sh builds it)")
     (folder / "objects" / BUCKET).mkdir(parents=True)
-    return serve_folder(folder)
-
-
-def serve_folder(folder: Path) -> S3:
-    """A server over the buckets that lie in ``folder/objects``; the caller stops it."""
     port = free_port()
     return S3(folder, port, _run(folder, port))
 
