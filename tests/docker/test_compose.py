@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from components import auto_routing_lua
+from components import auto_routing_lua, require
 from compose_file import FOLDER, compose_file, example_values, orthanc_options, stages, variables
 from repository import ROOT
 
@@ -152,6 +156,39 @@ def test_prometheus_asks_every_service():
     assert f"PROGNODE_PROBES__PORT={found['port']}" in (FOLDER / "Dockerfile").read_text()
 
 
+@pytest.mark.component
+def test_promtool_takes_the_configuration():
+    """Prometheus' own checker reads it."""
+    promtool = require("promtool", apt="prometheus")
+    path = FOLDER / "prometheus" / "prometheus.yml"
+    checked = subprocess.run(
+        [promtool, "check", "config", "--syntax-only", path], check=False, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def images_in(node: Any) -> Iterator[str]:
+    """Every image that is named somewhere below, whole or as repository and tag."""
+    if isinstance(node, dict):
+        if isinstance(node.get("image"), str):
+            yield node["image"]
+        if node.get("repository") and node.get("tag"):
+            yield f"{node['repository']}:{node['tag']}"
+    for below in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from images_in(below)
+
+
+def test_the_chart_runs_the_same_versions():
+    """What the Helm chart and compose both start, they start in one version."""
+    chart = yaml.safe_load((ROOT / "helm" / "prognode" / "values.yaml").read_text())
+    here, there = (
+        dict(image.rsplit(":", 1) for image in images_in(document)) for document in (COMPOSE, chart)
+    )
+    both = here.keys() & there.keys()
+    assert len(both) >= 4
+    assert {name: here[name] for name in both} == {name: there[name] for name in both}
+
+
 def test_grafana_finds_dashboard_and_prometheus():
     """Where the dashboard is mounted is where Grafana looks, and its source is the Prometheus of this file."""
     provisioning = FOLDER / "grafana" / "provisioning"
@@ -160,3 +197,16 @@ def test_grafana_finds_dashboard_and_prometheus():
     assert Path(provider["options"]["path"]) in {path.parent for path in mounted}
     (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yaml").read_text())["datasources"]
     assert source["url"] == "http://prometheus:9090"
+    dashboard = json.loads((ROOT / "helm" / "prognode" / "files" / "dashboard.json").read_text())
+    asked = {uid for uid in datasource_uids(dashboard) if not uid.startswith("$")}
+    assert asked <= {source["uid"], "-- Grafana --"}
+
+
+def datasource_uids(node: Any) -> Iterator[str]:
+    """Every data source that a dashboard asks, by its uid or by a variable."""
+    if isinstance(node, dict):
+        asked = node.get("datasource")
+        if isinstance(asked, dict) and "uid" in asked:
+            yield asked["uid"]
+    for below in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from datasource_uids(below)
