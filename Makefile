@@ -2,6 +2,7 @@
 #   make demo     the main job, end to end, on synthetic data        make test     everything that CI checks
 #   make lab      the laboratory's whole study on a synthetic cohort
 #   make lint     style, types, import rules                         make bench    measured times beside their floors
+#   make images   the services' images, built, run and tried together (as root; buildah)
 #   make lock     choose the newest allowed dependencies             make clean    back to a fresh checkout
 #   make sbom     what the product is made of (CycloneDX)            make audit    known vulnerabilities of its dependencies
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SHELL  := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: demo lab test lint lock bench clean components sbom audit
+.PHONY: demo lab test lint lock bench images clean components sbom audit
 
 demo: $(VENV)/runtime.stamp
 	@$(BIN)/prognode demo --out out/demo
@@ -38,6 +39,14 @@ lint: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	@$(BIN)/python -m bench
 
+# BASE=stand-in builds on a Debian made here, where no registry can be reached
+images: components $(VENV)/dev.stamp
+	@echo "== images"
+	@tools/images.sh $(BASE)
+	@tools/fetch_compose.sh
+	@echo "== a node of containers"
+	@CI=true $(BIN)/python -m pytest tests/images $(PYTEST_ARGS)
+
 components:
 	@echo "== components for the tests"
 	@tools/system_packages.sh install
@@ -49,6 +58,8 @@ components:
 	@tools/fetch_versitygw.sh
 	@echo "== Triton server"
 	@tools/fetch_triton.sh
+	@echo "== hadolint"
+	@tools/fetch_hadolint.sh
 
 $(BIN)/python:
 	@echo "== environment in $(VENV)"

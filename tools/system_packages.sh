@@ -48,13 +48,16 @@ report() {
     [ -e .cache/versitygw/VERSION ] || s3=yes
     triton=''
     [ -e .cache/triton/VERSION ] || triton=yes
-    [ -n "$packages$ohif$kafka$s3$triton" ] || return 0
+    hadolint=''
+    [ -e .cache/hadolint/VERSION ] || hadolint=yes
+    [ -n "$packages$ohif$kafka$s3$triton$hadolint" ] || return 0
     echo 'Left out of this run, for want of these components:'
     [ -z "$packages" ] || echo "  $packages  -> as root: apt-get install $packages"
     [ -z "$ohif" ] || echo "  the OHIF viewer  -> tools/fetch_ohif.sh (needs npm)"
     [ -z "$kafka" ] || echo "  the Kafka broker  -> tools/fetch_kafka.sh (needs java and mvn)"
     [ -z "$s3" ] || echo "  the S3 server  -> tools/fetch_versitygw.sh (needs go)"
     [ -z "$triton" ] || echo "  the Triton server  -> tools/fetch_triton.sh (needs Python 3.11)"
+    [ -z "$hadolint" ] || echo "  hadolint  -> tools/fetch_hadolint.sh"
     [ "${CI:-}" != true ]
 }
 
