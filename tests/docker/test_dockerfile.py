@@ -49,7 +49,7 @@ def test_dependencies_come_from_the_lock_with_hashes():
     installs = re.findall(r"pip install (.*?)(?: \\)?$", TEXT, re.MULTILINE)
     assert len(installs) == 2
     locked, own = installs
-    assert {"--require-hashes", "requirements.lock"} <= set(locked.split())
+    assert {"--require-hashes", "requirements-services.lock"} <= set(locked.split())
     assert {"--no-deps", "--no-build-isolation", "."} <= set(own.split())
 
 
