@@ -31,7 +31,7 @@ pytestmark = pytest.mark.component
 
 SERVICE_IMAGES = {name: one["image"] for name, one in compose_file()["services"].items() if "build" in one}
 BUILD_TOOLS = {"pip", "pip3", "gcc", "cc", "g++", "make", "ld", "as", "git", "curl", "wget"}
-LARGEST_MB = 1000
+LARGEST_MB = 680
 
 
 # ---------------------------------------------------------------- what is in them
