@@ -245,7 +245,9 @@ class Node:
 
     def _readings(self, opened: Collection[str]) -> list[gauges.Reading]:
         """Who publishes from the index speaks of it, who works on the bus speaks of that."""
-        groups = {worker.group for service in self.services for worker in service.workers}
+        groups = {
+            worker.group: tuple(worker.handlers) for service in self.services for worker in service.workers
+        }
         publishes = any("outbox" in service.loops for service in self.services)
         return gauges.readings(
             self.outside.index if publishes else None,

@@ -36,7 +36,7 @@ class Letters:
         return self.letters
 
     def lag(self, group: str) -> dict[str, int]:
-        return {"case-ready": len(group)}
+        return {"crop-ready": len(group)}
 
 
 class Disk:
@@ -96,12 +96,14 @@ def test_dead_letters_are_counted_once_a_minute(monkeypatch):
 
 def test_what_does_not_answer_keeps_no_other_from_being_read():
     """A port that is known to be silent is not asked; one that fails now is passed over."""
-    found = readings(Counted(CaseCount(CaseState.READY, "", 3, 1.0)), Letters(), Disk(None), ["scoring"])
+    groups = {"scoring": ["crop-ready", "case-refused"]}
+    found = readings(Counted(CaseCount(CaseState.READY, "", 3, 1.0)), Letters(), Disk(None), groups)
     refresh(found, [])
     assert cases("ready")[0] == 3.0
     assert value("prognode_outbox_age_seconds") == 7.0
-    assert value("prognode_consumer_lag", group="scoring", topic="case-ready") == 7.0
-    refresh(readings(Counted(), None, Disk(0.25), []), ["index"])
+    assert value("prognode_consumer_lag", group="scoring", topic="crop-ready") == 7.0
+    assert value("prognode_consumer_lag", group="scoring", topic="case-refused") == 0.0
+    refresh(readings(Counted(), None, Disk(0.25), {}), ["index"])
     assert cases("ready")[0] == 3.0
     assert value("prognode_disk_used_fraction") == 0.25
 
@@ -111,4 +113,4 @@ def test_a_bug_is_not_passed_over():
     broken = Counted()
     broken.groups = None
     with pytest.raises(TypeError):
-        refresh(readings(broken, None, None, []), [])
+        refresh(readings(broken, None, None, {}), [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prognode import metrics
@@ -28,9 +28,12 @@ def refresh(readings: Sequence[Reading], silent: Collection[str]) -> None:
 
 
 def readings(
-    index: Index | None, bus: Bus | None, objects: ObjectStore | None, groups: Collection[str]
+    index: Index | None, bus: Bus | None, objects: ObjectStore | None, groups: Mapping[str, Collection[str]]
 ) -> list[Reading]:
-    """What is to be read from the ports of a process; None for a port that is not this process's to speak of."""
+    """What is to be read from the ports of a process; None for a port that is not this process's to speak of.
+
+    ``groups``: the topics of each consumer group.
+    """
     found: list[Reading] = []
     if index is not None:
         found += [("index", lambda: read_outbox(index)), ("index", lambda: read_cases(index))]
@@ -74,11 +77,12 @@ GROUPS = tuple(
 """Every pair of labels that cases can have."""
 
 
-def read_lag(bus: Bus, groups: Collection[str]) -> None:
-    """What the groups of this process have not finished."""
-    for group in groups:
-        for topic, lag in bus.lag(group).items():
-            metrics.consumer_lag.labels(group, topic).set(lag)
+def read_lag(bus: Bus, groups: Mapping[str, Collection[str]]) -> None:
+    """What the groups of this process have not finished; zero of a topic of which the bus knows nothing."""
+    for group, topics in groups.items():
+        lag = bus.lag(group)
+        for topic in topics:
+            metrics.consumer_lag.labels(group, topic).set(lag.get(topic, 0))
 
 
 @dataclass
