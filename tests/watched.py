@@ -69,13 +69,11 @@ def alerts() -> list[dict[str, Any]]:
 
 
 def queries() -> Iterator[tuple[str, str]]:
-    """(where it stands, query) of every panel, every alert, the variables and the annotations."""
+    """(where it stands, query) of every panel, every alert and the variables."""
     for panel in panels():
         yield from ((panel.title, query) for query in panel.queries)
     for alert in alerts():
         yield alert["alert"], alert["expr"]
-    for one in dashboard()["annotations"]["list"]:
-        yield one["name"], one["expr"]
     for variable in dashboard()["templating"]["list"]:
         if variable["type"] == "query":
             yield variable["name"], label_values(variable["query"]["query"])[0]

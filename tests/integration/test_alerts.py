@@ -156,7 +156,7 @@ def test_every_panel_shows_something(watched):
 
 
 def test_every_other_query_is_understood(watched):
-    """Those of annotations, alerts and variables too."""
+    """Those of alerts and variables too."""
     for _, query in queries():
         watched.prometheus.values(plain(query))
 
