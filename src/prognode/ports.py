@@ -100,6 +100,19 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseCount:
+    """How many cases stand alike."""
+
+    state: CaseState
+    waiting_for: str
+    """Of cases that wait: the kind of what each waits for first; see domain.readiness. Empty otherwise."""
+    count: int
+    oldest_s: float
+    """The longest time that nothing has happened to one of them: since the last arrival for a case that waits, since the
+    last change of its row for any other."""
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """One object on its way to one PACS."""
 
@@ -168,6 +181,9 @@ class Index(Protocol):
 
     def cases(self, state: CaseState | None = None) -> list[Case]:
         """All cases, or those in one state; newest last."""
+
+    def case_counts(self) -> list[CaseCount]:
+        """How many cases there are, by state and by what they wait for; only what there is at least one of."""
 
     def choices(self, case_id: str) -> JSON:
         """Operator's choices: {"phases": {series_uid: "arterial"|"venous"}, "rois": {phase: "object_uid#number"}}."""

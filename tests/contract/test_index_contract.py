@@ -70,6 +70,7 @@ def test_unknown_things_are_none_or_empty(index):
     assert index.problems() == []
     assert index.unassessed() == []
     assert index.outbox() == []
+    assert index.case_counts() == []
 
 
 def test_the_same_bytes_again_are_a_duplicate(index):
@@ -409,6 +410,58 @@ def test_cases_are_listed_by_state(index):
     assert index.cases() == listed[::-1]
     assert index.cases(CaseState.WAITING) == [listed[3], listed[1]]
     assert index.cases(CaseState.NOT_EVALUABLE) == []
+
+
+def test_cases_are_counted_by_state_and_by_what_they_wait_for(index):
+    """A case that waits is as old as its study's last arrival, any other as old as its last change."""
+    now = datetime.now(tz=UTC)
+
+    def save(number, state, hours, kinds=()):
+        """A case that changed so many hours ago, in whose study an image came an hour later and one an hour before."""
+        study = f"1.2.{number}"
+        for image in (1, -1):
+            arrival = now - timedelta(hours=hours - image)
+            instance = dataclasses.replace(
+                samples.instance(10 * number + image, study=study), received_at=arrival
+            )
+            index.register(instance, "patient")
+        # a name may hold what no data base's text can: nobody but the reader of the case trips over it
+        waits = [{"kind": kind, "detail": "\0 \ud83d"} for kind in kinds]
+        case = samples.case(
+            f"case-{number}",
+            study_instance_uid=study,
+            state=state,
+            updated_at=now - timedelta(hours=hours),
+            assessment={"waiting_for": waits},
+        )
+        index.save_assessment(case, study, 2, [])
+
+    save(1, CaseState.WAITING, 5, ["image", "contours"])
+    save(2, CaseState.WAITING, 7, ["image"])
+    save(3, CaseState.WAITING, 9, ["contours"])
+    save(4, CaseState.WAITING, 3)
+    save(5, CaseState.READY, 2)
+    save(6, CaseState.READY, 4)
+    save(7, CaseState.REPORTED, 48)
+    counted = {
+        (one.state, one.waiting_for): (one.count, round(one.oldest_s / 3600, 2))
+        for one in index.case_counts()
+    }
+    assert counted == {
+        (CaseState.WAITING, "image"): (2, 6.0),
+        (CaseState.WAITING, "contours"): (1, 8.0),
+        (CaseState.WAITING, ""): (1, 2.0),
+        (CaseState.READY, ""): (2, 4.0),
+        (CaseState.REPORTED, ""): (1, 48.0),
+    }
+
+
+def test_a_case_without_images_is_as_old_as_its_last_change(index):
+    """A case of a study of which no image is known is counted all the same."""
+    index.save_assessment(samples.case(assessment={}), STUDY, 1, [])
+    (counted,) = index.case_counts()
+    assert (counted.state, counted.waiting_for, counted.count) == (CaseState.WAITING, "", 1)
+    assert counted.oldest_s > 86400
 
 
 def test_choices_and_covariates_are_kept(index, reopen):

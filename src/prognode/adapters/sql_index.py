@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Connection,
     Insert,
     Row,
+    Select,
     Table,
     delete,
     func,
@@ -44,7 +46,7 @@ from prognode.adapters.postgres_connection import open_postgres
 from prognode.adapters.sql_errors import Locked, again_when_overlapped, database_errors
 from prognode.adapters.sqlite_connection import make_tables, only_relay, open_sqlite, prepare_sqlite
 from prognode.adapters.sqlite_registration import GroupedRegistration
-from prognode.ports import JSON, Case, CaseState, Delivery, Event, Instance, Registered
+from prognode.ports import JSON, Case, CaseCount, CaseState, Delivery, Event, Instance, Registered
 
 RELAY_PATIENCE_S = 1.0
 """How long one relay waits for another before it leaves the outbox to it."""
@@ -214,7 +216,7 @@ class SqlIndex:
         query = select(OUTBOX.c.created_at).order_by(OUTBOX.c.id).limit(1)
         with self._read() as db:
             oldest = db.scalar(query)
-        return 0.0 if oldest is None else max(0.0, (datetime.now(tz=UTC) - oldest) / timedelta(seconds=1))
+        return 0.0 if oldest is None else _age_s(oldest)
 
     def publish_outbox(self, publish: Callable[[Sequence[Event]], None], limit: int = 100) -> int:
         return self._publish_here(publish, limit) if self._sqlite else self._publish_of_many(publish, limit)
@@ -256,6 +258,17 @@ class SqlIndex:
             query = query.where(CASES.c.state == str(state))
         with self._read() as db:
             return [_case(row) for row in db.execute(query)]
+
+    def case_counts(self) -> list[CaseCount]:
+        with self._read() as db:
+            others, waiting = db.execute(_count_others()).all(), db.execute(_waiting()).all()
+        by_wait: dict[str, list[datetime]] = defaultdict(list)
+        for assessment, since in waiting:
+            by_wait[_first_wait(assessment)].append(since)
+        return [CaseCount(CaseState(state), "", count, _age_s(oldest)) for state, count, oldest in others] + [
+            CaseCount(CaseState.WAITING, kind, len(since), _age_s(min(since)))
+            for kind, since in by_wait.items()
+        ]
 
     def choices(self, case_id: str) -> JSON:
         return self._value(CHOICES, case_id)
@@ -398,6 +411,39 @@ def _values(value: Instance | Case | Delivery) -> dict[str, Any]:
 
 def _case(row: Row[Any]) -> Case:
     return Case(**row._asdict() | {"state": CaseState(row.state)})
+
+
+def _count_others() -> Select[Any]:
+    """(state, how many, when the oldest changed) of the cases that wait for nothing."""
+    return (
+        select(CASES.c.state, func.count(), func.min(CASES.c.updated_at))
+        .where(CASES.c.state != CaseState.WAITING.value)
+        .group_by(CASES.c.state)
+    )
+
+
+def _waiting() -> Select[Any]:
+    """(assessment, last arrival) of each case that waits: they are few, and what they wait for is in their JSON.
+
+    It is read here, not in SQL: PostgreSQL looks into no document that quotes a zero byte.
+    """
+    last_arrival = (
+        select(func.max(INSTANCES.c.received_at))
+        .where(INSTANCES.c.study_instance_uid == CASES.c.study_instance_uid)
+        .scalar_subquery()
+    )
+    since = func.coalesce(last_arrival, CASES.c.updated_at)
+    return select(CASES.c.assessment, since).where(CASES.c.state == CaseState.WAITING.value)
+
+
+def _first_wait(assessment: JSON) -> str:
+    """The kind of what a case waits for first, or nothing where only time is to pass."""
+    waits = assessment.get("waiting_for")
+    return str(waits[0]["kind"]) if waits else ""
+
+
+def _age_s(moment: datetime) -> float:
+    return max(0.0, (datetime.now(tz=UTC) - moment) / timedelta(seconds=1))
 
 
 def _json_row(row: Row[Any]) -> JSON:
