@@ -3,6 +3,7 @@
 #   make lab      the laboratory's whole study on a synthetic cohort
 #   make lint     style, types, import rules                         make bench    measured times beside their floors
 #   make images   the services' images, built, run and tried together (as root; buildah)
+#   make cluster  the Helm chart on a real API server
 #   make lock     choose the newest allowed dependencies             make clean    back to a fresh checkout
 #   make sbom     what the product is made of (CycloneDX)            make audit    known vulnerabilities of its dependencies
 PYTHON ?= python3
@@ -10,7 +11,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SHELL  := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: demo lab test lint lock bench images clean components sbom audit
+.PHONY: demo lab test lint lock bench images cluster clean components sbom audit
 
 demo: $(VENV)/runtime.stamp
 	@$(BIN)/prognode demo --out out/demo
@@ -47,6 +48,13 @@ images: components $(VENV)/dev.stamp
 	@echo "== a node of containers"
 	@CI=true $(BIN)/python -m pytest tests/images $(PYTEST_ARGS)
 
+# minutes, the first time: kube-apiserver is built from its sources
+cluster: $(VENV)/dev.stamp
+	@tools/system_packages.sh install
+	@tools/fetch_helm.sh
+	@tools/fetch_cluster.sh
+	@$(BIN)/python -m pytest tests/cluster
+
 components:
 	@echo "== components for the tests"
 	@tools/system_packages.sh install
@@ -60,6 +68,8 @@ components:
 	@tools/fetch_triton.sh
 	@echo "== hadolint"
 	@tools/fetch_hadolint.sh
+	@echo "== Helm"
+	@tools/fetch_helm.sh
 
 $(BIN)/python:
 	@echo "== environment in $(VENV)"

@@ -1,13 +1,15 @@
-"""``prognode echo`` and ``prognode send``: try a peer from this machine."""
+"""``prognode echo``, ``prognode send`` and ``prognode check``: try a peer from this machine."""
 
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from apps.cli.cases import ConfigOption, open_index
 from apps.cli.files import dicom_files
 from apps.cli.terminal import progress, say
 from prognode.adapters.pacs_settings import PacsSettings
@@ -73,3 +75,32 @@ def send(
             print(f"prognode: {fault}", file=sys.stderr)
         raise BadRequest(f"{len(faults)} of {len(files)} files were not stored; first: {faults[0]}")
     say(f"{len(files)} objects stored")
+
+
+def check(
+    peer: PeerArgument,
+    console: Annotated[
+        str, typer.Option(help="The node's console, http://HOST:PORT; without it its index is looked at.")
+    ] = "",
+    config: ConfigOption = None,
+    deliveries: Annotated[int, typer.Option(min=0, help="So many PACS must have the report.")] = 0,
+    limit: Annotated[float, typer.Option(min=1, help="Seconds to wait for the report.")] = 120.0,
+    calling: CallingOption = "PROGNODE-CLI",
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the synthetic patient; default: another one each time.")
+    ] = None,
+) -> None:
+    """Does the node work? C-ECHO, a synthetic study by C-STORE, and its report.
+
+    That makes a case in the node's index, and a synthetic report in every PACS that the node delivers to.
+    """
+    from apps.node_check import by_console, by_index, check_node
+
+    settings = peer_settings(peer, calling)
+    look = by_console(console) if console else by_index(open_index(config))
+    begun = time.monotonic()
+    case = check_node(settings, look, int(time.time()) if seed is None else seed, deliveries, limit, say)
+    say(f"case {case['case_id']} is {case['state']}: {case['outcome'].get('says', '')}")
+    for one in case["deliveries"]:
+        say(f"  {one['destination']}: {one['state']}")
+    say(f"the node works ({time.monotonic() - begun:.1f} s); synthetic data, no real patient")
