@@ -2,14 +2,16 @@
 #   make demo     the main job, end to end, on synthetic data        make test     everything that CI checks
 #   make lab      the laboratory's whole study on a synthetic cohort
 #   make lint     style, types, import rules                         make bench    measured times beside their floors
+#   make images   the services' images, built, run and tried together (as root; buildah)
 #   make cluster  the Helm chart on a real API server
 #   make lock     choose the newest allowed dependencies             make clean    back to a fresh checkout
+#   make sbom     what the product is made of (CycloneDX)            make audit    known vulnerabilities of its dependencies
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SHELL  := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: demo lab test lint lock bench clean cluster components
+.PHONY: demo lab test lint lock bench images cluster clean components sbom audit
 
 demo: $(VENV)/runtime.stamp
 	@$(BIN)/prognode demo --out out/demo
@@ -38,6 +40,14 @@ lint: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	@$(BIN)/python -m bench
 
+# BASE=stand-in builds on a Debian made here, where no registry can be reached
+images: components $(VENV)/dev.stamp
+	@echo "== images"
+	@tools/images.sh $(BASE)
+	@tools/fetch_compose.sh
+	@echo "== a node of containers"
+	@CI=true $(BIN)/python -m pytest tests/images $(PYTEST_ARGS)
+
 # minutes, the first time: kube-apiserver is built from its sources
 cluster: $(VENV)/dev.stamp
 	@tools/system_packages.sh install
@@ -56,6 +66,8 @@ components:
 	@tools/fetch_versitygw.sh
 	@echo "== Triton server"
 	@tools/fetch_triton.sh
+	@echo "== hadolint"
+	@tools/fetch_hadolint.sh
 	@echo "== Helm"
 	@tools/fetch_helm.sh
 
@@ -76,6 +88,12 @@ $(VENV)/dev.stamp: requirements-dev.lock pyproject.toml | $(BIN)/python
 
 lock:
 	@tools/lock.sh
+
+sbom:
+	@tools/supply_chain.sh sbom out/sbom.cdx.json
+
+audit:
+	@tools/supply_chain.sh audit
 
 clean:
 	rm -rf $(VENV) .cache out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,11 +7,10 @@ the report, the dispatcher sends it, and the illustration follows the report int
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,10 +20,9 @@ from pynetdicom import evt
 
 from apps.config import NodeConfig
 from apps.outside import Outside, data_folder, figure_drawer
-from prognode import metrics
 from prognode.adapters.dicom_pacs import DicomPacs, PacsSettings
 from prognode.errors import BadRequest, Unavailable
-from prognode.runtime import outbox, tracing
+from prognode.runtime import gauges, outbox, tracing
 from prognode.runtime.clinical import watch_clinical
 from prognode.runtime.probes import Beating, Probes
 from prognode.runtime.worker import Worker, frames_of
@@ -201,7 +199,14 @@ class Node:
 
     def __post_init__(self) -> None:
         checks = self.outside.checks()
-        self.probes = Probes(self.config.probes, self._loops, self.failed, checks, self._refresh)
+        readings = self._readings(checks)
+        self.probes = Probes(
+            self.config.probes,
+            self._loops,
+            self.failed,
+            checks,
+            lambda silent: gauges.refresh(readings, silent),
+        )
 
     @property
     def port(self) -> int:
@@ -238,15 +243,18 @@ class Node:
         tracing.flush()
         log.info("down")
 
-    def _refresh(self) -> None:
-        """Gauges that are read, not counted."""
-        for service in self.services:
-            for worker in service.workers:
-                for topic, lag in self.outside.bus.lag(worker.group).items():
-                    metrics.consumer_lag.labels(worker.group, topic).set(lag)
-            if "outbox" in service.loops:
-                with contextlib.suppress(Unavailable):
-                    metrics.outbox_age_seconds.set(self.outside.index.outbox_age_s())
+    def _readings(self, opened: Collection[str]) -> list[gauges.Reading]:
+        """Who publishes from the index speaks of it, who works on the bus speaks of that."""
+        groups = {
+            worker.group: tuple(worker.handlers) for service in self.services for worker in service.workers
+        }
+        publishes = any("outbox" in service.loops for service in self.services)
+        return gauges.readings(
+            self.outside.index if publishes else None,
+            self.outside.bus if groups else None,
+            self.outside.objects if "objects" in opened else None,
+            groups,
+        )
 
     def _run(self, name: str, loop: Loop, limit_s: float) -> None:
         number = sum(known.partition("-")[0] == name for known in self._loops)

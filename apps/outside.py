@@ -18,7 +18,7 @@ from prognode.adapters.onnx_extractor import OnnxExtractor
 from prognode.adapters.recipe_file import load_recipe
 from prognode.adapters.sql_index import SqlIndex
 from prognode.adapters.sqlite_bus import SqliteBus
-from prognode.adapters.storage_commitment import CommitmentResults
+from prognode.adapters.storage_commitment import Commitments
 from prognode.adapters.system_clock import SystemClock
 from prognode.domain.prognosis import Phase
 from prognode.domain.recipe import Recipe
@@ -56,13 +56,16 @@ class Outside:
     """The time at which objects are accepted."""
     woken: threading.Event = field(default_factory=threading.Event)
     """Set after facts were written to the outbox by this process."""
-    commitments: CommitmentResults = field(default_factory=CommitmentResults)
-    """What PACS answered to requests for storage commitment."""
 
     @cached_property
     def index(self) -> Index:
         """Cases, instances, deliveries."""
         return index_of(self.config)
+
+    @cached_property
+    def commitments(self) -> Commitments:
+        """What PACS answer to requests for storage commitment."""
+        return Commitments(self.index)
 
     @cached_property
     def objects(self) -> ObjectStore:

@@ -61,7 +61,9 @@ def free_port() -> int:
             return port
 
 
-def wait_until(happened: Callable[[], Any], what: str, limit_s: float = START_LIMIT_S) -> Any:
+def wait_until(
+    happened: Callable[[], Any], what: str | Callable[[], str], limit_s: float = START_LIMIT_S
+) -> Any:
     """Poll until ``happened()`` is true, and return that value; fail with ``what`` when it stays false."""
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
@@ -69,7 +71,8 @@ def wait_until(happened: Callable[[], Any], what: str, limit_s: float = START_LI
         if value:
             return value
         time.sleep(0.02)
-    pytest.fail(f"{what} did not happen within {limit_s:.0f} s", pytrace=False)
+    said = what if isinstance(what, str) else what()
+    pytest.fail(f"{said} did not happen within {limit_s:.0f} s", pytrace=False)
 
 
 def listens(port: int) -> bool:

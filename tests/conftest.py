@@ -7,8 +7,17 @@ from pathlib import Path
 
 import components
 import pytest
+import structlog
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """Commands that a test calls in this process set logging up for themselves; not for the next test."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

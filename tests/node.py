@@ -329,9 +329,13 @@ class NodeFolder:
         """Whether nothing is in hand: every study assessed, outbox and queue empty. Pauses of the clock are not seen."""
         return not self.index.unassessed() and not self.index.outbox() and not self.in_queue()
 
-    def settle(self) -> None:
-        """Wait until nothing is in hand."""
-        wait_until(self.is_settled, "the end of all work in hand", PATIENCE_S)
+    def settle(self, limit_s: float = PATIENCE_S) -> None:
+        """Wait until nothing is in hand; fail with what is."""
+        wait_until(self.is_settled, lambda: f"the end of all work in hand ({self.in_hand()})", limit_s)
+
+    def in_hand(self) -> str:
+        """What is in hand, for a person."""
+        return f"not assessed: {self.index.unassessed()}, outbox: {self.index.outbox()}, queue: {self.in_queue()}"
 
     def in_queue(self) -> list[tuple[str, str, str]]:
         """(group, topic, state) of each message that some group has not finished."""

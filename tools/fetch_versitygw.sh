@@ -6,7 +6,7 @@ version=v1.8.0
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/local/go/bin
 folder=${1:-.cache/versitygw}
-[ "$(cat "$folder/VERSION" 2>/dev/null)" != $version ] || exit 0
+if [ -x "$folder/versitygw" ] && [ "$(cat "$folder/VERSION" 2>/dev/null)" = $version ]; then exit 0; fi
 command -v go >/dev/null || {
     echo 'the S3 server is left out: go, which builds it, is not on the path' >&2
     [ "${CI:-}" != true ]

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes both lock files: every dependency for Python 3.11 and newer on any system, with hashes and no index addresses.
-# The tools' lock holds the runtime's lock in the same versions, so one environment serves both.
+# Writes the lock files: every dependency for Python 3.11 and newer on any system, with hashes and no index addresses.
+# Each holds the one before in the same versions: what the services need, with the laboratory, with the tools.
 set -eu
 cd "$(dirname "$0")/.."
 export UV_NATIVE_TLS="${UV_NATIVE_TLS:-1}" UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
@@ -20,5 +20,6 @@ compile_lock() {
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
         --no-annotate --custom-compile-command 'make lock' "$@" "$backend" pyproject.toml --output-file "$lock"
 }
-compile_lock requirements.lock --upgrade
-compile_lock requirements-dev.lock --upgrade --extra dev --constraint requirements.lock
+compile_lock requirements.lock --upgrade --extra laboratory
+compile_lock requirements-services.lock --constraint requirements.lock
+compile_lock requirements-dev.lock --upgrade --extra laboratory --extra dev --constraint requirements.lock

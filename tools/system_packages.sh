@@ -38,26 +38,27 @@ install_missing() {
     DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends -y $packages >/dev/null
 }
 
+# what the fetch scripts bring: folder of .cache, its name, how it comes
+FETCHED='ohif|the OHIF viewer|tools/fetch_ohif.sh (needs npm)
+kafka|the Kafka broker|tools/fetch_kafka.sh (needs java and mvn)
+versitygw|the S3 server|tools/fetch_versitygw.sh (needs go)
+triton|the Triton server|tools/fetch_triton.sh (needs Python 3.11)
+hadolint|hadolint|tools/fetch_hadolint.sh
+helm|Helm|tools/fetch_helm.sh (needs go)'
+
+missing_fetched() {
+    echo "$FETCHED" | while IFS='|' read -r folder name how; do
+        [ -e ".cache/$folder/VERSION" ] || echo "  $name  -> $how"
+    done
+}
+
 report() {
     packages=$(missing_packages)
-    ohif=''
-    kafka=''
-    [ -e .cache/ohif/index.html ] || ohif=yes
-    [ -e .cache/kafka/VERSION ] || kafka=yes
-    s3=''
-    [ -e .cache/versitygw/VERSION ] || s3=yes
-    triton=''
-    [ -e .cache/triton/VERSION ] || triton=yes
-    helm=''
-    [ -e .cache/helm/VERSION ] || helm=yes
-    [ -n "$packages$ohif$kafka$s3$triton$helm" ] || return 0
+    fetched=$(missing_fetched)
+    [ -n "$packages$fetched" ] || return 0
     echo 'Left out of this run, for want of these components:'
     [ -z "$packages" ] || echo "  $packages  -> as root: apt-get install $packages"
-    [ -z "$ohif" ] || echo "  the OHIF viewer  -> tools/fetch_ohif.sh (needs npm)"
-    [ -z "$kafka" ] || echo "  the Kafka broker  -> tools/fetch_kafka.sh (needs java and mvn)"
-    [ -z "$s3" ] || echo "  the S3 server  -> tools/fetch_versitygw.sh (needs go)"
-    [ -z "$triton" ] || echo "  the Triton server  -> tools/fetch_triton.sh (needs Python 3.11)"
-    [ -z "$helm" ] || echo "  Helm  -> tools/fetch_helm.sh (needs go)"
+    [ -z "$fetched" ] || echo "$fetched"
     [ "${CI:-}" != true ]
 }
 

@@ -127,9 +127,25 @@ def _pairs(texts: list[str] | None) -> dict[str, str]:
 
 
 @app.command("replay")
-def replay(case: CaseArgument, config: ConfigOption = None) -> None:
+def replay(
+    case: Annotated[
+        str | None, typer.Argument(help="Case id, or its beginning, or a Study Instance UID.")
+    ] = None,
+    config: ConfigOption = None,
+    every: Annotated[
+        bool,
+        typer.Option(
+            "--unfinished",
+            help="Every case whose next step was on its way: after Kafka was lost, or the index restored.",
+        ),
+    ] = False,
+) -> None:
     """Do the case again from its stored images; the same inputs give the same report."""
+    if (case is None) is not every:
+        raise BadRequest("name one case, or give --unfinished")
     index = open_index(config)
-    found = find_case(index, case)
-    topic = case_actions.replay(index, found)
-    say(f"case {found.case_id}: {topic} published again")
+    cases = [find_case(index, case)] if case is not None else case_actions.unfinished(index)
+    for one in cases:
+        say(f"case {one.case_id}: {case_actions.replay(index, one)} published again")
+    if not cases:
+        say("no case is unfinished")

@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
-from apps.cli.terminal import say
+from apps.cli.cases import ConfigOption, node_config, open_index
+from apps.cli.terminal import progress, say
 from prognode.errors import BadRequest
 
 app = typer.Typer(
-    no_args_is_help=True, help="Upgrade, downgrade or show the schema of an index in PostgreSQL."
+    no_args_is_help=True,
+    help="Upgrade, downgrade or show the schema of an index in PostgreSQL; compare an index with its objects.",
 )
 
 UrlOption = Annotated[
@@ -56,6 +58,23 @@ def current(url: UrlOption = "") -> None:
     found, needed = index_schema.current(_required(url))
     say(f"the index has schema {found}, this version needs {needed}")
     raise SystemExit(int(found != needed))
+
+
+@app.command("verify")
+def verify(config: ConfigOption = None) -> None:
+    """Read every object that the index names and compare it by its SHA-256; exit 1 where one is missing or another."""
+    from apps.outside import objects_of
+    from prognode.runtime.verification import faults
+
+    index = open_index(config)
+    studies = len(index.studies())
+    with progress() as bar:
+        task = bar.add_task("studies", total=studies)
+        found = list(faults(index, objects_of(node_config(config)), lambda _study: bar.advance(task)))
+    for fault in found:
+        say(f"{fault.why}: {fault.sop_instance_uid} of study {fault.study_instance_uid}")
+    say(f"{studies} studies read, {len(found)} objects missing or changed")
+    raise SystemExit(int(bool(found)))
 
 
 def _required(url: str) -> str:

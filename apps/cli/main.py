@@ -24,6 +24,9 @@ from apps.cli import (
 )
 from prognode.errors import PrognodeError
 
+LABORATORY = {"SimpleITK", "lifelines", "pandas"}
+"""What the laboratory needs beyond the node; the services' images are without it."""
+
 app = typer.Typer(
     name="prognode",
     no_args_is_help=True,
@@ -55,6 +58,15 @@ def main() -> None:
         app(standalone_mode=True)
     except PrognodeError as fault:
         print(f"prognode: {' '.join(str(fault).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except ModuleNotFoundError as fault:
+        if fault.name not in LABORATORY:
+            raise
+        print(
+            f"prognode: the laboratory is not installed here ({fault.name} is missing); "
+            "install it with: pip install 'prognode[laboratory]'",
+            file=sys.stderr,
+        )
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

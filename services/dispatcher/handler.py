@@ -23,6 +23,8 @@ from services.dispatcher.outcome import Delivered, GiveUp, RetryLater, backoff_s
 from services.dispatcher.settings import DispatcherSettings
 
 DELIVERED = ("stored", "committed")
+OUTCOMES = (*DELIVERED, "retry", "failed")
+"""What the metrics call what came of an attempt."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,13 @@ class Dispatcher:
     committing: Collection[str] = ()
 
     group = "dispatcher"
+
+    def __post_init__(self) -> None:
+        for destination in self.peers:
+            for outcome in OUTCOMES:
+                metrics.deliveries.labels(
+                    destination, outcome
+                )  # from zero, so that the first one is an increase
 
     @property
     def handlers(self) -> Mapping[str, Handler]:

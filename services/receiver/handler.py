@@ -76,6 +76,10 @@ class StoreHandler:
         self._settings = settings
         self._on_stored = on_stored
         self._full = False
+        for status in Status:
+            metrics.instances_received.labels(
+                f"{status:#06x}"
+            )  # from zero, so that the first one is an increase
 
     def store(self, request: StoreRequest) -> StoreAnswer:
         """Store the instance or say why not. ``on_stored(instance)`` is called for every new one."""
@@ -116,9 +120,7 @@ class StoreHandler:
 
     def _refuse_when_full(self) -> None:
         limit = self._settings.watermark_recovery if self._full else self._settings.watermark
-        used = self._objects.used_fraction()
-        metrics.disk_used_fraction.set(used)
-        full = used >= limit
+        full = self._objects.used_fraction() >= limit
         metrics.disk_full.set(full)
         if full != self._full:
             self._full = full

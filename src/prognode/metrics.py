@@ -35,6 +35,18 @@ disk_full = Gauge(
 
 # ---------------------------------------------------------------- cases
 
+cases = Gauge(
+    "prognode_cases",
+    "Cases in the index, by state; those that wait also by what for: contours, or images of contours that are here. "
+    "The same from every process that says it.",
+    ["state", "waiting_for"],
+)
+oldest_case_seconds = Gauge(
+    "prognode_oldest_case_seconds",
+    "The longest time that nothing has happened to a case in a state: since its study's last arrival where it waits, "
+    "else since its last change; 0 for none.",
+    ["state", "waiting_for"],
+)
 case_seconds = Histogram(
     "prognode_case_seconds",
     "From the arrival of a study's last instance to a state of its case.",
@@ -69,6 +81,10 @@ dead_letters = Counter(
     "Messages set aside: malformed, gave-up (trying again cannot help), bug, or died (took its process down).",
     ["group", "topic", "kind"],
 )
+dead_letters_open = Gauge(
+    "prognode_dead_letters_open",
+    "Messages that were set aside and that nobody has replayed or dropped, as seen within the last minute.",
+)
 deliveries = Counter(
     "prognode_deliveries_total",
     "Attempts to deliver an object to a PACS, by what came of them: stored, committed, retry or failed.",
@@ -84,4 +100,12 @@ consumer_lag = Gauge(
 )
 outbox_age_seconds = Gauge(
     "prognode_outbox_age_seconds", "How long the oldest fact that is not published has waited; 0 for none."
+)
+
+# ---------------------------------------------------------------- what a process runs on
+
+dependency_ready = Gauge(
+    "prognode_dependency_ready",
+    "1 while it answers, else 0: the index, the bus, the object store, the extractor, as /readyz asks them.",
+    ["dependency"],
 )

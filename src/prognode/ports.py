@@ -5,7 +5,7 @@ Every method may raise :class:`~prognode.errors.Unavailable` when the outside do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -100,6 +100,19 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseCount:
+    """How many cases stand alike."""
+
+    state: CaseState
+    waiting_for: str
+    """Of cases that wait: the kind of what each waits for first; see domain.readiness. Empty otherwise."""
+    count: int
+    oldest_s: float
+    """The longest time that nothing has happened to one of them: since the last arrival for a case that waits, since the
+    last change of its row for any other."""
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """One object on its way to one PACS."""
 
@@ -123,6 +136,9 @@ class Index(Protocol):
     def instance(self, sop_instance_uid: str) -> Instance | None: ...
 
     def instances(self, study_instance_uid: str) -> list[Instance]: ...
+
+    def studies(self) -> list[str]:
+        """Study Instance UIDs of everything that was registered."""
 
     def report_problem(self, study_instance_uid: str, kind: str, detail: str) -> None:
         """Note something a person should see (conflicting re-send, foreign patient); no patient data."""
@@ -166,6 +182,9 @@ class Index(Protocol):
     def cases(self, state: CaseState | None = None) -> list[Case]:
         """All cases, or those in one state; newest last."""
 
+    def case_counts(self) -> list[CaseCount]:
+        """How many cases there are, by state and by what they wait for; only what there is at least one of."""
+
     def choices(self, case_id: str) -> JSON:
         """Operator's choices: {"phases": {series_uid: "arterial"|"venous"}, "rois": {phase: "object_uid#number"}}."""
 
@@ -181,6 +200,18 @@ class Index(Protocol):
     def deliveries(self, sop_instance_uid: str | None = None) -> list[Delivery]: ...
 
     def save_delivery(self, delivery: Delivery) -> None: ...
+
+    def open_commitment(self, transaction_uid: str, destination: str, sop_instance_uid: str) -> None:
+        """Note that a PACS is about to be asked to commit to an instance, under this transaction."""
+
+    def record_commitment(self, transaction_uid: str, committed: Collection[str]) -> None:
+        """Note a verdict, whichever process heard it: the transaction's instance is committed if it is among these.
+
+        A transaction that is not open, or has its verdict, is left as it is.
+        """
+
+    def take_commitment(self, destination: str, sop_instance_uid: str) -> bool | None:
+        """Take out the newest verdict about an instance, and with it what else was asked of it; None if there is none."""
 
 
 # ---------------------------------------------------------------- bus

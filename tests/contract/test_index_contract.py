@@ -11,6 +11,7 @@ from contract import samples
 from contract.adapters_under_test import INDEXES
 from contract.samples import STUDY
 
+from prognode.adapters import sql_index
 from prognode.ports import CaseState, Delivery, Registered
 
 
@@ -33,6 +34,7 @@ def test_an_instance_comes_back_as_registered(index, reopen):
     assert index.register(instance, "patient") is Registered.NEW
     assert reopen().instance(instance.sop_instance_uid) == instance
     assert reopen().instances(STUDY) == [instance]
+    assert reopen().studies() == [STUDY]
 
 
 def test_times_are_moments(index):
@@ -58,6 +60,7 @@ def test_unknown_things_are_none_or_empty(index):
     """What is not there is None, an empty list or an empty dict: no error."""
     assert index.instance("1.2.3") is None
     assert index.instances("1.2.3") == []
+    assert index.studies() == []
     assert index.case("none") is None
     assert index.cases() == []
     assert index.choices("none") == {}
@@ -67,6 +70,7 @@ def test_unknown_things_are_none_or_empty(index):
     assert index.problems() == []
     assert index.unassessed() == []
     assert index.outbox() == []
+    assert index.case_counts() == []
 
 
 def test_the_same_bytes_again_are_a_duplicate(index):
@@ -408,6 +412,58 @@ def test_cases_are_listed_by_state(index):
     assert index.cases(CaseState.NOT_EVALUABLE) == []
 
 
+def test_cases_are_counted_by_state_and_by_what_they_wait_for(index):
+    """A case that waits is as old as its study's last arrival, any other as old as its last change."""
+    now = datetime.now(tz=UTC)
+
+    def save(number, state, hours, kinds=()):
+        """A case that changed so many hours ago, in whose study an image came an hour later and one an hour before."""
+        study = f"1.2.{number}"
+        for image in (1, -1):
+            arrival = now - timedelta(hours=hours - image)
+            instance = dataclasses.replace(
+                samples.instance(10 * number + image, study=study), received_at=arrival
+            )
+            index.register(instance, "patient")
+        # a name may hold what no data base's text can: nobody but the reader of the case trips over it
+        waits = [{"kind": kind, "detail": "\0 \ud83d"} for kind in kinds]
+        case = samples.case(
+            f"case-{number}",
+            study_instance_uid=study,
+            state=state,
+            updated_at=now - timedelta(hours=hours),
+            assessment={"waiting_for": waits},
+        )
+        index.save_assessment(case, study, 2, [])
+
+    save(1, CaseState.WAITING, 5, ["image", "contours"])
+    save(2, CaseState.WAITING, 7, ["image"])
+    save(3, CaseState.WAITING, 9, ["contours"])
+    save(4, CaseState.WAITING, 3)
+    save(5, CaseState.READY, 2)
+    save(6, CaseState.READY, 4)
+    save(7, CaseState.REPORTED, 48)
+    counted = {
+        (one.state, one.waiting_for): (one.count, round(one.oldest_s / 3600, 2))
+        for one in index.case_counts()
+    }
+    assert counted == {
+        (CaseState.WAITING, "image"): (2, 6.0),
+        (CaseState.WAITING, "contours"): (1, 8.0),
+        (CaseState.WAITING, ""): (1, 2.0),
+        (CaseState.READY, ""): (2, 4.0),
+        (CaseState.REPORTED, ""): (1, 48.0),
+    }
+
+
+def test_a_case_without_images_is_as_old_as_its_last_change(index):
+    """A case of a study of which no image is known is counted all the same."""
+    index.save_assessment(samples.case(assessment={}), STUDY, 1, [])
+    (counted,) = index.case_counts()
+    assert (counted.state, counted.waiting_for, counted.count) == (CaseState.WAITING, "", 1)
+    assert counted.oldest_s > 86400
+
+
 def test_choices_and_covariates_are_kept(index, reopen):
     """The last saved value holds; saving covariates puts their events into the outbox."""
     index.save_choices("case-1", {"phases": {"1.2": "venous"}})
@@ -440,3 +496,48 @@ def test_names_are_ordered_byte_by_byte(index):
     for name in reversed(names):
         index.save_delivery(Delivery("1.2", name, "pending", 0, "", datetime(2026, 1, 2, tzinfo=UTC)))
     assert [delivery.destination for delivery in index.deliveries()] == names
+
+
+# ---------------------------------------------------------------- storage commitment
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_verdict_reaches_whoever_asked(index, reopen, committed):
+    """Asked through one connection, heard by another, taken once."""
+    index.open_commitment("2.25.1", "PACS", "2.25.7")
+    assert index.take_commitment("PACS", "2.25.7") is None
+    reopen().record_commitment("2.25.1", {"2.25.7"} if committed else {"2.25.8"})
+    assert index.take_commitment("OTHER", "2.25.7") is None
+    assert index.take_commitment("PACS", "2.25.7") is committed
+    assert index.take_commitment("PACS", "2.25.7") is None
+
+
+def test_a_verdict_stands_and_an_unknown_one_changes_nothing(index):
+    """A second report of a transaction, or one of a transaction that is not open, is not heard."""
+    index.open_commitment("2.25.1", "PACS", "2.25.7")
+    index.record_commitment("2.25.2", {"2.25.7"})
+    assert index.take_commitment("PACS", "2.25.7") is None
+    index.record_commitment("2.25.1", set())
+    index.record_commitment("2.25.1", {"2.25.7"})
+    assert index.take_commitment("PACS", "2.25.7") is False
+
+
+def test_the_newest_verdict_counts_and_ends_the_older_requests(index):
+    """Asked twice, because the first verdict was late: both have come, and neither is left for the next request."""
+    for transaction in ("2.25.1", "2.25.2"):
+        index.open_commitment(transaction, "PACS", "2.25.7")
+    index.record_commitment("2.25.2", {"2.25.7"})
+    index.record_commitment("2.25.1", set())
+    assert index.take_commitment("PACS", "2.25.7") is True
+    index.open_commitment("2.25.3", "PACS", "2.25.7")
+    assert index.take_commitment("PACS", "2.25.7") is None
+
+
+def test_requests_without_a_verdict_are_forgotten_after_a_week(index, monkeypatch):
+    """A PACS that never answers fills no table."""
+    index.open_commitment("2.25.1", "PACS", "2.25.7")
+    monkeypatch.setattr(sql_index, "COMMITMENT_KEPT", timedelta(0))
+    index.open_commitment("2.25.2", "PACS", "2.25.8")
+    monkeypatch.undo()
+    index.record_commitment("2.25.1", {"2.25.7"})
+    assert index.take_commitment("PACS", "2.25.7") is None

@@ -8,6 +8,7 @@ from pathlib import Path
 import components
 import pytest
 from sample_objects import SR_CLASSES, ct_slice, ct_uid, report_variants, uid
+from verdict_ledger import commitments
 
 from prognode.adapters.dicom_pacs import DicomPacs, PacsSettings
 from prognode.errors import Unavailable
@@ -26,7 +27,7 @@ def _store(*_: object) -> int:
 
 def adapter(port: int, ae_title: str, **settings: object) -> Pacs:
     peer = PacsSettings(name="peer", ae_title=ae_title, host="127.0.0.1", port=port, **settings)
-    return DicomPacs(peer, store=_store)
+    return DicomPacs(peer, store=_store, commitments=commitments())
 
 
 @pytest.fixture(params=["orthanc", "dcmqrscp"])

@@ -228,7 +228,7 @@ def come_to_an_end(node: DistributedNode, studies: list[SyntheticStudy]) -> None
     complete_some(node, studies)
     for study in studies[::3]:
         node.wait_state(study.study_uid, "reported")
-    wait_until(node.is_settled, "the end of all work in hand", 120)
+    node.settle(120)
 
 
 def write_summary(world: World, senders: Senders, studies: list[SyntheticStudy], seconds: float) -> None:

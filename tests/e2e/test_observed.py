@@ -142,6 +142,11 @@ def test_metrics_tell_what_happened(node, pacs):
     assert values["prognode_need_set_wait_seconds_count"] >= 1
     assert values['prognode_case_seconds_count{state="preliminary"}'] >= 1
     assert values["prognode_outbox_age_seconds"] == 0.0
+    assert values['prognode_cases{state="preliminary",waiting_for=""}'] >= 1
+    assert values['prognode_oldest_case_seconds{state="ready",waiting_for=""}'] == 0.0
+    assert values["prognode_dead_letters_open"] == 0.0
+    extractors = values['prognode_dependency_ready{dependency="extractor"}']
+    assert (extractors, values['prognode_dependency_ready{dependency="index"}']) == (1.0, len(SERVICES))
     lags = {name: value for name, value in values.items() if name.startswith("prognode_consumer_lag")}
     assert len(lags) == 7
     assert set(lags.values()) == {0.0}

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import structlog
 from command_line import require_sentence
 from node import prognode, test_model
 from studies import small_study
@@ -21,10 +20,8 @@ CONFIG = 'data = "data"\nrecipe = "r.json"\nextractor = "e.onnx"\n'
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A home without model, and logs as they were."""
+    """A home without model."""
     monkeypatch.setenv("PROGNODE_HOME", str(tmp_path / "home"))
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,3 +117,50 @@ def test_replay_stores_the_same_report_again(running):
     node.settle()
     assert len(pacs.received[uid]) == count + 1
     assert len(set(pacs.received[uid])) == 1
+
+
+def test_replay_needs_one_case_or_all_that_are_unfinished(config):
+    """Never everything by accident."""
+    require_sentence(prognode("case", "replay", "--config", config), "name one case", "--unfinished")
+    both = prognode("case", "replay", "some", "--unfinished", "--config", config)
+    require_sentence(both, "name one case", "--unfinished")
+
+
+def test_unfinished_is_what_is_not_in_every_pacs(running):
+    """A delivered report is finished; a delivery that waits makes its case unfinished, and the replay finishes it."""
+    node, pacs = running
+    (report,) = pacs.wait_reports(1, study_uid(PRELIMINARY))
+    node.settle()
+    done = prognode("case", "replay", "--unfinished", "--config", node.config_path)
+    assert (done.status, done.output.strip()) == (0, "no case is unfinished")
+    (delivery,) = node.index.deliveries(str(report.SOPInstanceUID))
+    node.index.save_delivery(dataclasses.replace(delivery, state="pending"))
+    again = prognode("case", "replay", "--unfinished", "--config", node.config_path)
+    assert case_id(study_uid(PRELIMINARY)) in again.output
+    node.settle()
+    assert {one.state for one in node.index.deliveries(str(report.SOPInstanceUID))} == {"stored"}
+
+
+def test_index_and_objects_are_compared(running):
+    """Each fault is named: an object that is gone, and one that is another; then they are put back."""
+    node, _ = running
+    whole = prognode("db", "verify", "--config", node.config_path)
+    assert (whole.status, "2 studies read, 0 objects" in whole.output) == (0, True), whole.output
+    gone, changed, *_ = node.index.instances(study_uid(PRELIMINARY))
+    kept = {one.object_key: node.objects.get(one.object_key) for one in (gone, changed)}
+    sr = node.case(study_uid(PRELIMINARY)).outcome["sr"]
+    report = node.objects.get(sr["object_keys"][0])
+    for key in (gone.object_key, changed.object_key, sr["object_keys"][0]):
+        node.objects.delete(key)
+    node.objects.put(changed.object_key, kept[changed.object_key][:-1] + b"!")
+    result = prognode("db", "verify", "--config", node.config_path)
+    assert result.status == 1
+    assert f"missing: {gone.sop_instance_uid} of study" in result.output
+    assert f"other bytes: {changed.sop_instance_uid} of study" in result.output
+    assert f"missing: {sr['sop_instance_uid']} of study" in result.output
+    assert "3 objects" in result.output
+    node.objects.delete(changed.object_key)
+    for key, data in kept.items():
+        node.objects.put(key, data)
+    node.objects.put(sr["object_keys"][0], report)
+    assert prognode("db", "verify", "--config", node.config_path).status == 0

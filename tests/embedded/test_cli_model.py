@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pydicom
 import pytest
-import structlog
 from command_line import require_sentence
 from node import prognode, test_model
 from release_layout import write_release_layout
@@ -22,10 +21,9 @@ from training.synthetic_study import SyntheticStudy, with_tilt, without_slices, 
 
 
 @pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PROGNODE_HOME", str(tmp_path / "home"))
-    yield tmp_path / "home"
-    structlog.reset_defaults()
+    return tmp_path / "home"
 
 
 def score(study: Path | list[Path], out: Path, *more: object):

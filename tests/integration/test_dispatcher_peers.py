@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import components
 import pytest
@@ -23,10 +24,11 @@ from pynetdicom.sop_class import (
 )
 from sample_objects import SR_CLASSES, encoded, report_variants, structured_report
 from sr_samples import sample_report, unicode_sources
+from verdict_ledger import commitments
 
 import prognode.adapters.dicom_pacs as adapter
 from prognode.adapters.dicom_pacs import DicomPacs, PacsSettings, send_at_once
-from prognode.adapters.storage_commitment import CommitmentResults
+from prognode.adapters.storage_commitment import Commitments, request_of
 from prognode.dicom.sr import sr_variants
 from prognode.errors import Unavailable
 from prognode.events import facts
@@ -36,7 +38,8 @@ from services.dispatcher.settings import DispatcherSettings
 
 
 def pacs_at(port: int, ae_title: str = "PEER", **settings: object) -> DicomPacs:
-    return DicomPacs(PacsSettings(name="main", ae_title=ae_title, host="127.0.0.1", port=port, **settings))
+    peer = PacsSettings(name="main", ae_title=ae_title, host="127.0.0.1", port=port, **settings)
+    return DicomPacs(peer, commitments=commitments())
 
 
 def dataset_bytes(file: bytes) -> bytes:
@@ -288,7 +291,7 @@ def test_a_verdict_that_comes_late_is_found_at_the_next_try():
     def offer(ae: AE) -> None:
         ae.add_supported_context(StorageCommitmentPushModel)
 
-    results = CommitmentResults()
+    results = commitments()
     with peer_scp([], configure=offer, handlers=[(evt.EVT_N_ACTION, on_action)]) as peer:
         settings = PacsSettings(
             name="main",
@@ -300,7 +303,8 @@ def test_a_verdict_that_comes_late_is_found_at_the_next_try():
         )
         pacs = DicomPacs(settings, commitments=results)
         assert pacs.commit(Comprehensive3DSRStorage, "2.25.1") is None
-        results.record(asked[0], frozenset({"2.25.1"}))
+        report = request_of(asked[0], Comprehensive3DSRStorage, "2.25.1")
+        assert results.handle_n_event_report(SimpleNamespace(event_information=report)) == (0x0000, None)
         assert pacs.commit(Comprehensive3DSRStorage, "2.25.1") is True
     assert len(asked) == 1
 
@@ -314,9 +318,9 @@ def accept_verdicts(ae: AE) -> None:
 
 
 @pytest.fixture
-def verdicts() -> Iterator[tuple[CommitmentResults, PeerScp]]:
+def verdicts() -> Iterator[tuple[Commitments, PeerScp]]:
     """An SCP as the node has it, which hears the verdicts that a PACS sends on an association of its own."""
-    results = CommitmentResults()
+    results = commitments()
     handlers = [(evt.EVT_N_EVENT_REPORT, results.handle_n_event_report)]
     with peer_scp([], ae_title="PROGNODE", configure=accept_verdicts, handlers=handlers) as scp:
         yield results, scp
@@ -324,7 +328,7 @@ def verdicts() -> Iterator[tuple[CommitmentResults, PeerScp]]:
 
 @pytest.fixture
 def committing_orthanc(
-    tmp_path: Path, verdicts: tuple[CommitmentResults, PeerScp]
+    tmp_path: Path, verdicts: tuple[Commitments, PeerScp]
 ) -> Iterator[tuple[components.Orthanc, DicomPacs]]:
     """Orthanc that knows where to send its verdicts, and this node's view of it."""
     results, scp = verdicts

@@ -6,10 +6,15 @@ import contextlib
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+from components import wait_until
 from contract import samples
 from contract.adapters_under_test import name_of
+from kafka import KafkaConsumer
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaTimeoutError
 from servers.kafka import shared_kafka, start_kafka
 
 from prognode.adapters.kafka_bus import KafkaBus
@@ -79,6 +84,47 @@ def test_a_partition_that_moves_is_worked_on_by_its_new_owner(member):
     with pytest.raises(Unavailable, match="another member"):
         first.done("group", next(one for one in held if one.id == moved.id))
     second.done("group", moved)
+
+
+def test_what_came_twice_is_committed_without_work(tmp_path, member):
+    """A relay that died before it took note says it again: nobody works on it, and no lag stays behind."""
+    bus = member()
+    (event,) = events(1)
+    bus.publish([replace(event, id="said-twice")])
+    bus.done("group", take(bus))
+    bus.publish([replace(event, id="said-twice")])
+    assert take(bus, 1.0) is None
+    wait_until(lambda: committed(bus, f"{name_of(tmp_path)}.group") == 2, "the commit of both", PATIENCE_S)
+
+
+def test_a_commit_that_was_not_taken_is_made_again(tmp_path, member, monkeypatch):
+    """Of what came twice nobody waits for the commit: it is repeated until the broker takes it."""
+    bus = member()
+    (event,) = events(1)
+    bus.publish([replace(event, id="said-twice")])
+    bus.done("group", take(bus))
+    refused: list[object] = []
+    real = KafkaConsumer.commit_async
+
+    def refuse_twice(client, offsets, callback):
+        if len(refused) < 2:
+            refused.append(offsets)
+            return callback(offsets, KafkaTimeoutError())
+        return real(client, offsets, callback)
+
+    monkeypatch.setattr(KafkaConsumer, "commit_async", refuse_twice)
+    bus.publish([replace(event, id="said-twice")])
+    wait_until(lambda: committed(bus, f"{name_of(tmp_path)}.group") == 2, "the commit of both", PATIENCE_S)
+    assert len(refused) == 2
+
+
+def committed(bus: KafkaBus, group: str) -> int:
+    """Messages before the group's commits, over all partitions."""
+    admin = KafkaAdminClient(bootstrap_servers=bus._settings.bootstrap)
+    try:
+        return sum(max(0, one.offset) for one in admin.list_group_offsets([group])[group].values())
+    finally:
+        admin.close()
 
 
 def test_members_share_the_partitions(member):

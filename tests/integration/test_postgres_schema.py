@@ -93,7 +93,7 @@ def test_an_older_schema_is_refused(tmp_path, monkeypatch):
     """A service does not run on a schema that its code has gone beyond."""
     url = index_url(tmp_path)
     monkeypatch.setattr(index_schema, "head", lambda: "0099")
-    with pytest.raises(BadRequest, match=r"schema 0001, this version needs 0099; run `prognode db upgrade`"):
+    with pytest.raises(BadRequest, match=r"schema 0002, this version needs 0099; run `prognode db upgrade`"):
         SqlIndex(url)
 
 

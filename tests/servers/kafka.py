@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,11 +46,17 @@ class Kafka:
 
 def start_kafka(folder: Path) -> Kafka:
     """A broker with its data in ``folder``; the caller stops it."""
+    port, controller = free_port(), free_port()
+    return start_broker(folder, port, _properties(folder, port, controller))
+
+
+def start_broker(folder: Path, port: int, properties: Mapping[str, str]) -> Kafka:
+    """A broker with these properties, among them that it listens on ``port``; the caller stops it."""
     require("java", apt="default-jre-headless")
     if not (JARS / "VERSION").is_file():
         missing("the Kafka broker is not there (tools/fetch_kafka.sh brings it)")
-    port, controller = free_port(), free_port()
-    (folder / "server.properties").write_text(_properties(folder, port, controller))
+    lines = [f"{name}={value}\n" for name, value in properties.items()]
+    (folder / "server.properties").write_text("".join(lines))
     subprocess.run(
         [*_java(), "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", "server.properties"],
         cwd=folder,
@@ -82,8 +89,8 @@ def _wait(kafka: Kafka) -> None:
         raise
 
 
-def _properties(folder: Path, port: int, controller: int) -> str:
-    lines = {
+def _properties(folder: Path, port: int, controller: int) -> dict[str, str]:
+    return {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@127.0.0.1:{controller}",
@@ -101,4 +108,3 @@ def _properties(folder: Path, port: int, controller: int) -> str:
         "group.initial.rebalance.delay.ms": "0",
         "auto.create.topics.enable": "false",
     }
-    return "".join(f"{name}={value}\n" for name, value in lines.items())

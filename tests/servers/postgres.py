@@ -136,6 +136,11 @@ def _binaries() -> Path:
     return found[-1]
 
 
+def program(name: str) -> Path:
+    """One of the programs that come with the server: pg_dump, pg_restore."""
+    return _binaries() / name
+
+
 def _version(binaries: Path) -> float:
     return float(binaries.parent.name)
 

@@ -25,6 +25,7 @@ class Triton:
     folder: Path
     http_port: int
     grpc_port: int
+    metrics_port: int
     program: Program
 
     @property
@@ -76,7 +77,7 @@ def start_triton(folder: Path, extractor: Path | None = None) -> Triton:
             extractor = test_model().extractor
         write_repository(extractor, repository, "python")
     _backends(folder)
-    triton = Triton(folder, free_port(), free_port(), program=None)  # type: ignore[arg-type]
+    triton = Triton(folder, free_port(), free_port(), free_port(), program=None)  # type: ignore[arg-type]
     triton.start()
     return triton
 
@@ -108,7 +109,8 @@ def _run(triton: Triton) -> Program:
         f"--grpc-port={triton.grpc_port}",
         "--http-address=127.0.0.1",
         "--grpc-address=127.0.0.1",
-        "--allow-metrics=false",
+        f"--metrics-port={triton.metrics_port}",
+        "--metrics-address=127.0.0.1",
         "--exit-on-error=true",
         "--exit-timeout-secs=2",
     ]

@@ -8,8 +8,8 @@ import pytest
 from repository import PRODUCT, ROOT, name_of, python_files, tool
 
 TABLE = tool("metrics_table")
-LABELS = {"status", "state", "group", "topic", "kind", "destination", "outcome"}
-UNITS = ("_seconds", "_bytes", "_fraction", "_total", "_open", "_full", "_lag")
+LABELS = {"status", "state", "group", "topic", "kind", "destination", "outcome", "waiting_for", "dependency"}
+UNITS = ("_seconds", "_bytes", "_fraction", "_total", "_open", "_full", "_lag", "_cases", "_ready")
 
 
 def test_the_page_is_made_from_the_metrics():

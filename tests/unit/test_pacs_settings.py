@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import pytest
 from pydantic import ValidationError
 from pydicom.dataset import Dataset
+from verdict_ledger import commitments
 
-from prognode.adapters import storage_commitment
 from prognode.adapters.dicom_pacs import DicomPacs, PacsSettings
-from prognode.adapters.storage_commitment import CommitmentResults, request_of
+from prognode.adapters.storage_commitment import Commitments, request_of
+from prognode.errors import Unavailable
 
 PEER = {"name": "main", "ae_title": "ORTHANC", "host": "pacs.example.org", "port": 4242}
 SUBJECT = ("main", "2.25.7")
@@ -62,6 +63,13 @@ def test_c_get_without_a_receiver_is_refused_at_once():
         DicomPacs(settings)
 
 
+def test_storage_commitment_without_a_place_for_verdicts_is_refused_at_once():
+    """A fault of composition as well."""
+    settings = PacsSettings.model_validate({**PEER, "storage_commitment": True})
+    with pytest.raises(ValueError, match="verdicts"):
+        DicomPacs(settings)
+
+
 # ---------------------------------------------------------------- verdicts
 
 
@@ -81,41 +89,40 @@ def report(transaction_uid: str | None, *, committed: bool = True) -> SimpleName
 @pytest.mark.parametrize("committed", [True, False])
 def test_a_verdict_is_taken_once(committed: bool):
     """The next request must not find the answer to the last one."""
-    results = CommitmentResults()
-    results.open("2.25.1", SUBJECT)
+    results = commitments()
+    results.open("2.25.1", *SUBJECT)
     assert results.handle_n_event_report(report("2.25.1", committed=committed)) == (0x0000, None)
-    assert results.take(SUBJECT) is committed
-    assert results.take(SUBJECT) is None
+    assert results.take(*SUBJECT) is committed
+    assert results.take(*SUBJECT) is None
 
 
 def test_a_report_about_an_unknown_transaction_changes_nothing():
     """Nobody can commit to, or refuse, what was not asked under that transaction."""
-    results = CommitmentResults()
-    results.open("2.25.1", SUBJECT)
+    results = commitments()
+    results.open("2.25.1", *SUBJECT)
     assert results.handle_n_event_report(report("2.25.2")) == (0x0000, None)
-    assert results.take(SUBJECT) is None
+    assert results.take(*SUBJECT) is None
 
 
 def test_a_report_without_transaction_is_answered_as_incomplete():
     """0x0120, missing attribute: the peer learns what is wrong."""
-    assert CommitmentResults().handle_n_event_report(report(None)) == (0x0120, None)
+    assert commitments().handle_n_event_report(report(None)) == (0x0120, None)
 
 
 def test_a_verdict_for_one_peer_is_none_for_another():
     """Two archives hold the same instance; each commits for itself."""
-    results = CommitmentResults()
-    results.open("2.25.1", SUBJECT)
+    results = commitments()
+    results.open("2.25.1", *SUBJECT)
     results.handle_n_event_report(report("2.25.1"))
-    assert results.take(("other", SUBJECT[1])) is None
-    assert results.take(SUBJECT) is True
+    assert results.take("other", SUBJECT[1]) is None
+    assert results.take(*SUBJECT) is True
 
 
-def test_the_memory_of_open_transactions_is_bounded(monkeypatch: pytest.MonkeyPatch):
-    """A peer that never answers costs no memory without end; the oldest is forgotten first."""
-    monkeypatch.setattr(storage_commitment, "OPEN_LIMIT", 2)
-    results = CommitmentResults()
-    for number in (1, 2, 3):
-        results.open(f"2.25.{number}", ("main", f"2.25.7{number}"))
-    for number in (1, 2, 3):
-        results.record(f"2.25.{number}", frozenset({f"2.25.7{number}"}))
-    assert [results.take(("main", f"2.25.7{number}")) for number in (1, 2, 3)] == [None, True, True]
+def test_a_verdict_that_cannot_be_kept_is_refused():
+    """0x0110: a peer that is told so may report again; nothing is taken for committed."""
+
+    class Away:
+        def record_commitment(self, *_):
+            raise Unavailable("the index does not answer")
+
+    assert Commitments(Away()).handle_n_event_report(report("2.25.1")) == (0x0110, None)

@@ -21,7 +21,7 @@ def make():
     """Starts probes on a free port; ends them."""
     started: list[Probes] = []
 
-    def make(loops=None, checks=None, failed=None, refresh=lambda: None) -> Probes:
+    def make(loops=None, checks=None, failed=None, refresh=lambda _silent: None) -> Probes:
         probes = Probes(
             ProbeSettings(port=0), loops or {}, failed or threading.Event(), checks or {}, refresh
         )
@@ -104,12 +104,26 @@ def test_answers_of_ports_are_kept_for_a_moment(make):
 def test_metrics_are_refreshed_before_they_are_read(make):
     """Gauges are brought up to date; another path says what there is."""
     refreshed = []
-    probes = make(refresh=lambda: refreshed.append(1))
+    probes = make(refresh=refreshed.append)
     status, body = get(probes, "/metrics")
     assert status == 200
     assert "# HELP prognode_instances_received_total" in body
-    assert refreshed == [1]
+    assert refreshed == [{}]
     assert get(probes, "/")[0] == 404
+
+
+def test_metrics_say_what_answers(make):
+    """Each thing that the process runs on is 1 or 0, and the gauges of what is silent are not asked for."""
+
+    def fail():
+        raise Unavailable("no broker")
+
+    refreshed = []
+    probes = make(checks={"index": lambda: None, "bus": fail}, refresh=refreshed.append)
+    body = get(probes, "/metrics")[1]
+    assert 'prognode_dependency_ready{dependency="index"} 1.0' in body
+    assert 'prognode_dependency_ready{dependency="bus"} 0.0' in body
+    assert [list(silent) for silent in refreshed] == [["bus"]]
 
 
 def test_without_a_port_nothing_listens():

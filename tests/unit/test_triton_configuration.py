@@ -7,8 +7,10 @@ from google.protobuf import text_format
 from node import ROOT, prognode, test_model
 from tritonclient.grpc import model_config_pb2
 
+from prognode.adapters.keras_weights import RELEASE_FILE, RELEASES
 from prognode.adapters.onnx_extractor import OnnxExtractor
 from prognode.adapters.triton_repository import ENGINES, MODEL, config_text, write_repository
+from training.demonstration import demonstration_document
 
 NO_WEIGHTS = "0" * 64
 
@@ -58,6 +60,14 @@ def test_the_configuration_in_the_repository_is_the_one_that_is_written():
     """triton_models shows production's, without weights."""
     shown = (ROOT / "triton_models" / MODEL / "config.pbtxt").read_text()
     assert shown == config_text("gpu", NO_WEIGHTS)
+
+
+def test_the_readme_states_origin_and_hashes():
+    """The Keras file by its published hashes, and the demonstration's network by its own."""
+    readme = (ROOT / "triton_models" / "README.md").read_text()
+    stated = [RELEASE_FILE, *(release.md5 for release in RELEASES)]
+    stated.append(demonstration_document()["extractor"]["sha256"])
+    assert [words for words in stated if f"`{words}`" not in readme] == []
 
 
 def test_an_exported_repository_names_its_weights(tmp_path):

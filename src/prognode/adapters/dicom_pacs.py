@@ -44,7 +44,7 @@ from pynetdicom.sop_class import (
 )
 
 from prognode.adapters.pacs_settings import PacsSettings as PacsSettings
-from prognode.adapters.storage_commitment import PUSH_MODEL_INSTANCE, CommitmentResults, request_of
+from prognode.adapters.storage_commitment import PUSH_MODEL_INSTANCE, Commitments, request_of
 from prognode.errors import Unavailable
 from prognode.ports import JSON, SendResult
 
@@ -90,21 +90,23 @@ class DicomPacs:
     """:class:`prognode.ports.Pacs` over DIMSE.
 
     ``store`` takes what C-GET brings, on the same path as what arrives by C-STORE.
-    ``commitments`` is shared with our SCP, which hears verdicts that the PACS sends on an association of its own.
+    ``commitments`` are what our SCP hears as well, when the PACS reports on an association of its own.
     """
 
     def __init__(
         self,
         settings: PacsSettings,
         store: Store | None = None,
-        commitments: CommitmentResults | None = None,
+        commitments: Commitments | None = None,
     ) -> None:
         if settings.fetch == "c-get" and store is None:
             raise ValueError(f"{settings.name}: fetch by c-get needs someone who stores what it brings")
+        if settings.storage_commitment and commitments is None:
+            raise ValueError(f"{settings.name}: storage commitment needs a place for its verdicts")
         self.name = settings.name
         self._settings = settings
         self._store = store
-        self._commitments = commitments or CommitmentResults()
+        self._commitments = commitments
 
     # ------------------------------------------------------------ port
 
@@ -129,11 +131,12 @@ class DicomPacs:
 
         A verdict that came after an earlier wait is taken without asking again.
         """
-        if not self._settings.storage_commitment:
+        if not self._settings.storage_commitment or self._commitments is None:
             return None
-        subject = (self.name, sop_instance_uid)
-        earlier = self._commitments.take(subject)
-        return self._ask_commitment(sop_class_uid, sop_instance_uid) if earlier is None else earlier
+        earlier = self._commitments.take(self.name, sop_instance_uid)
+        if earlier is not None:
+            return earlier
+        return self._ask_commitment(self._commitments, sop_class_uid, sop_instance_uid)
 
     def fetch(self, study_uid: str, series_uid: str, sop_instance_uids: Sequence[str]) -> int:
         """C-GET or C-MOVE exactly these instances; see :class:`prognode.ports.Pacs`."""
@@ -171,19 +174,20 @@ class DicomPacs:
                 raise
         return ask(_image_query(study_uid, series_uid, held)) if held else 0
 
-    def _ask_commitment(self, sop_class_uid: str, sop_instance_uid: str) -> bool | None:
+    def _ask_commitment(
+        self, commitments: Commitments, sop_class_uid: str, sop_instance_uid: str
+    ) -> bool | None:
         transaction_uid = str(generate_uid())
-        subject = (self.name, sop_instance_uid)
-        self._commitments.open(transaction_uid, subject)
+        commitments.open(transaction_uid, self.name, sop_instance_uid)
         request = request_of(transaction_uid, sop_class_uid, sop_instance_uid)
         model = StorageCommitmentPushModel
-        handlers: Handlers = [(evt.EVT_N_EVENT_REPORT, self._commitments.handle_n_event_report)]
+        handlers: Handlers = [(evt.EVT_N_EVENT_REPORT, commitments.handle_n_event_report)]
         with self._negotiation([build_context(model, list(NATIVE_SYNTAXES))], handlers) as association:
             if not association.accepted_contexts:
                 return None
             status, _ = association.send_n_action(request, REQUEST_COMMITMENT, model, PUSH_MODEL_INSTANCE)
             self._require(status, "N-ACTION (storage commitment)")
-            return self._commitments.take(subject, self._settings.commitment_timeout_s)
+            return commitments.take(self.name, sop_instance_uid, self._settings.commitment_timeout_s)
 
     def _get(self, query: Dataset) -> int:
         model = StudyRootQueryRetrieveInformationModelGet

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -130,3 +131,13 @@ DELIVERIES = Table(
     Column("last_status", _text(), nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
 )
+COMMITMENTS = Table(
+    "commitments",
+    METADATA,
+    Column("transaction_uid", _text(64), primary_key=True),
+    Column("destination", _text(), nullable=False),
+    Column("sop_instance_uid", _text(64), nullable=False, index=True),
+    Column("committed", Boolean),
+    Column("asked_at", UtcDateTime, nullable=False),
+)
+"""Requests for storage commitment; ``committed`` is the verdict, none while the PACS owes it."""

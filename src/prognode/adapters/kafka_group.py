@@ -57,6 +57,9 @@ class GroupMember:
         self._subscribed: set[str] = set()
         self._standings: dict[TopicPartition, Standing] = {}
         self._dirty: set[TopicPartition] = set()
+        # commits that the broker did not take: only the owning thread's
+        self._unsaid: set[TopicPartition] = set()
+        self._say_again_at = 0.0
         self._commits: list[_Commit] = []
         self._lags: dict[str, int] = {}
         self._changed = threading.Condition(threading.Lock())
@@ -228,15 +231,19 @@ class GroupMember:
                     continue
                 for record in batch:
                     event, fault = _read(record, self._settings.topic_prefix)
-                    standing.add(record.offset, event, fault, record.timestamp)
+                    if standing.add(record.offset, event, fault, record.timestamp):
+                        self._dirty.add(partition)
             if records:
                 self._changed.notify_all()
 
     def _commit(self, client: KafkaConsumer) -> None:
-        """Commit what was finished, taken or handed back since the last round."""
+        """Commit what was finished, taken or handed back since the last round, and what the broker did not take."""
+        again = set()
+        if time.monotonic() >= self._say_again_at:
+            again, self._unsaid = self._unsaid, set()
         with self._changed:
             waiting, self._commits = self._commits, []
-            partitions = {one.partition for one in waiting} | self._dirty
+            partitions = {one.partition for one in waiting} | self._dirty | again
             self._dirty = set()
             offsets = {p: self._standings[p].commit() for p in partitions if p in self._standings}
         moved = Unavailable("the partition is another member's by now, who does the work again")
@@ -246,7 +253,13 @@ class GroupMember:
         if waiting:
             self._commit_now(client, said, waiting)
         elif said:
-            client.commit_async(said)
+            client.commit_async(said, callback=self._on_commit)
+
+    def _on_commit(self, said: dict[TopicPartition, OffsetAndMetadata], answer: Any) -> None:
+        """The owning thread's: what was not taken is said again."""
+        if isinstance(answer, Exception):
+            self._unsaid |= set(said)
+            self._say_again_at = time.monotonic() + PAUSE_S
 
     def _commit_now(
         self,
@@ -262,6 +275,7 @@ class GroupMember:
                 self._commits = waiting + self._commits
         except KafkaError as fault:
             # also where this member was put out of the group: the work is done again
+            self._on_commit(said, fault)
             _answer(waiting, fault)
         else:
             _answer(waiting, None)

@@ -81,22 +81,25 @@ class Standing:
         """How many are finished beyond the commit."""
         return len(self._finished)
 
-    def add(self, offset: int, event: Event, fault: str, timestamp_ms: int) -> None:
-        """Take note of a message that the broker gave, unless it is finished, or came before under the same id."""
+    def add(self, offset: int, event: Event, fault: str, timestamp_ms: int) -> bool:
+        """Take note of a message that the broker gave, unless it is finished, or came before under the same id.
+
+        True if it is finished by that alone, so that only the commit has to say so.
+        """
         known = event.id in self._seen
         self._remember(event.id)
         if offset < self.committed or offset in self._open:
-            return
+            return False
         self.end = max(self.end, offset + 1)
-        if offset in self._finished:
-            return
         if known:
             self._finished.add(offset)
-            return
+        if offset in self._finished:
+            return True
         abandoned = self._abandoned.pop(offset, 0)
         self._open[offset] = Open(
             offset, event, fault, timestamp_ms, deliveries=abandoned, abandoned=abandoned
         )
+        return False
 
     def _remember(self, event_id: str) -> None:
         self._seen[event_id] = None

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Connection,
     Insert,
     Row,
+    Select,
     Table,
     delete,
     func,
@@ -33,6 +35,7 @@ from prognode.adapters.index_tables import (
     CASES,
     CHOICES,
     CLINICAL,
+    COMMITMENTS,
     DELIVERIES,
     INSTANCES,
     OUTBOX,
@@ -43,12 +46,14 @@ from prognode.adapters.postgres_connection import open_postgres
 from prognode.adapters.sql_errors import Locked, again_when_overlapped, database_errors
 from prognode.adapters.sqlite_connection import make_tables, only_relay, open_sqlite, prepare_sqlite
 from prognode.adapters.sqlite_registration import GroupedRegistration
-from prognode.ports import JSON, Case, CaseState, Delivery, Event, Instance, Registered
+from prognode.ports import JSON, Case, CaseCount, CaseState, Delivery, Event, Instance, Registered
 
 RELAY_PATIENCE_S = 1.0
 """How long one relay waits for another before it leaves the outbox to it."""
 ONE_RELAY = 7_302_002
 """PostgreSQL's advisory lock of whoever relays."""
+COMMITMENT_KEPT = timedelta(days=7)
+"""A request for storage commitment that has had no verdict for so long is forgotten."""
 
 
 class SqlIndex:
@@ -121,6 +126,11 @@ class SqlIndex:
         )
         with self._read() as db:
             return [Instance(*row) for row in db.execute(query)]
+
+    def studies(self) -> list[str]:
+        query = select(STUDIES.c.study_instance_uid).order_by(STUDIES.c.study_instance_uid)
+        with self._read() as db:
+            return list(db.scalars(query))
 
     # ------------------------------------------------------------ problems
 
@@ -206,7 +216,7 @@ class SqlIndex:
         query = select(OUTBOX.c.created_at).order_by(OUTBOX.c.id).limit(1)
         with self._read() as db:
             oldest = db.scalar(query)
-        return 0.0 if oldest is None else max(0.0, (datetime.now(tz=UTC) - oldest) / timedelta(seconds=1))
+        return 0.0 if oldest is None else _age_s(oldest)
 
     def publish_outbox(self, publish: Callable[[Sequence[Event]], None], limit: int = 100) -> int:
         return self._publish_here(publish, limit) if self._sqlite else self._publish_of_many(publish, limit)
@@ -248,6 +258,17 @@ class SqlIndex:
             query = query.where(CASES.c.state == str(state))
         with self._read() as db:
             return [_case(row) for row in db.execute(query)]
+
+    def case_counts(self) -> list[CaseCount]:
+        with self._read() as db:
+            others, waiting = db.execute(_count_others()).all(), db.execute(_waiting()).all()
+        by_wait: dict[str, list[datetime]] = defaultdict(list)
+        for assessment, since in waiting:
+            by_wait[_first_wait(assessment)].append(since)
+        return [CaseCount(CaseState(state), "", count, _age_s(oldest)) for state, count, oldest in others] + [
+            CaseCount(CaseState.WAITING, kind, len(since), _age_s(min(since)))
+            for kind, since in by_wait.items()
+        ]
 
     def choices(self, case_id: str) -> JSON:
         return self._value(CHOICES, case_id)
@@ -296,6 +317,44 @@ class SqlIndex:
         with self._write() as db:
             if not self._insert_unless_there(db, DELIVERIES, **row):
                 db.execute(update(DELIVERIES).filter_by(**key).values(**row))
+
+    # ------------------------------------------------------------ storage commitment
+
+    @again_when_overlapped
+    def open_commitment(self, transaction_uid: str, destination: str, sop_instance_uid: str) -> None:
+        now = datetime.now(tz=UTC)
+        row = {
+            "transaction_uid": transaction_uid,
+            "destination": destination,
+            "sop_instance_uid": sop_instance_uid,
+            "asked_at": now,
+        }
+        with self._write() as db:
+            db.execute(delete(COMMITMENTS).where(COMMITMENTS.c.asked_at < now - COMMITMENT_KEPT))
+            db.execute(insert(COMMITMENTS), row)
+
+    @again_when_overlapped
+    def record_commitment(self, transaction_uid: str, committed: Collection[str]) -> None:
+        asked = update(COMMITMENTS).filter_by(transaction_uid=transaction_uid, committed=None)
+        with self._write() as db:
+            db.execute(asked.values(committed=COMMITMENTS.c.sop_instance_uid.in_(committed)))
+
+    @again_when_overlapped
+    def take_commitment(self, destination: str, sop_instance_uid: str) -> bool | None:
+        subject = {"destination": destination, "sop_instance_uid": sop_instance_uid}
+        verdict = (
+            select(COMMITMENTS.c.committed)
+            .filter_by(**subject)
+            .where(COMMITMENTS.c.committed.is_not(None))
+            .order_by(COMMITMENTS.c.asked_at.desc())
+            .limit(1)
+        )
+        with self._read() as db:
+            found: bool | None = db.scalar(verdict)
+        if found is not None:
+            with self._write() as db:
+                db.execute(delete(COMMITMENTS).filter_by(**subject))
+        return found
 
     # ------------------------------------------------------------ transactions
 
@@ -352,6 +411,39 @@ def _values(value: Instance | Case | Delivery) -> dict[str, Any]:
 
 def _case(row: Row[Any]) -> Case:
     return Case(**row._asdict() | {"state": CaseState(row.state)})
+
+
+def _count_others() -> Select[Any]:
+    """(state, how many, when the oldest changed) of the cases that wait for nothing."""
+    return (
+        select(CASES.c.state, func.count(), func.min(CASES.c.updated_at))
+        .where(CASES.c.state != CaseState.WAITING.value)
+        .group_by(CASES.c.state)
+    )
+
+
+def _waiting() -> Select[Any]:
+    """(assessment, last arrival) of each case that waits: they are few, and what they wait for is in their JSON.
+
+    It is read here, not in SQL: PostgreSQL looks into no document that quotes a zero byte.
+    """
+    last_arrival = (
+        select(func.max(INSTANCES.c.received_at))
+        .where(INSTANCES.c.study_instance_uid == CASES.c.study_instance_uid)
+        .scalar_subquery()
+    )
+    since = func.coalesce(last_arrival, CASES.c.updated_at)
+    return select(CASES.c.assessment, since).where(CASES.c.state == CaseState.WAITING.value)
+
+
+def _first_wait(assessment: JSON) -> str:
+    """The kind of what a case waits for first, or nothing where only time is to pass."""
+    waits = assessment.get("waiting_for")
+    return str(waits[0]["kind"]) if waits else ""
+
+
+def _age_s(moment: datetime) -> float:
+    return max(0.0, (datetime.now(tz=UTC) - moment) / timedelta(seconds=1))
 
 
 def _json_row(row: Row[Any]) -> JSON:

@@ -82,7 +82,12 @@ def _inputs(report: Report) -> tuple[str, ...]:
 
 def figure_uid(report: Report) -> str:
     """SOP Instance UID of the report's figure."""
-    return uid("figure", report_uid(report))
+    return figure_of(report_uid(report))
+
+
+def figure_of(report_sop_instance_uid: str) -> str:
+    """SOP Instance UID of the figure of the report with this one (of its Comprehensive 3D form)."""
+    return uid("figure", report_sop_instance_uid)
 
 
 def series_uid(kind: str, report_sop_instance_uid: str) -> str:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from prognode.domain.covariates import parse_clinical
+from prognode.domain.identity import figure_of
 from prognode.errors import BadRequest
 from prognode.events import facts
-from prognode.ports import JSON, Case, Index
+from prognode.ports import JSON, Case, CaseState, Index
 
 PHASES = {"arterial", "venous"}
 
@@ -124,6 +125,23 @@ def replay(index: Index, case: Case) -> str:
         index.save_delivery(replace(delivery, state="pending"))
     index.save_clinical(case.case_id, index.clinical(case.case_id), [event])
     return event.topic
+
+
+def unfinished(index: Index) -> list[Case]:
+    """Cases whose next step was on the bus: ready and not scored, or with a report or figure that is not in every PACS.
+
+    After the bus was lost, or the index restored, nobody else knows of them. A figure that was not drawn yet is not seen.
+    """
+    return [case for case in index.cases() if _is_unfinished(index, case)]
+
+
+def _is_unfinished(index: Index, case: Case) -> bool:
+    sr = case.outcome.get("sr")
+    if case.state in {CaseState.READY, CaseState.WAITING} or sr is None:
+        return case.state == CaseState.READY
+    reports = index.deliveries(sr["sop_instance_uid"])
+    figures = index.deliveries(figure_of(sr["sop_instance_uid"]))
+    return not reports or any(each.state not in {"stored", "committed"} for each in (*reports, *figures))
 
 
 def _sr_uid(case: Case) -> str:

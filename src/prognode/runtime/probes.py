@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooSlow
 from dataclasses import dataclass, field
@@ -28,6 +28,8 @@ log = structlog.get_logger()
 
 Check = Callable[[], object]
 """Raises where something does not answer."""
+Refresh = Callable[[Collection[str]], None]
+"""Brings gauges up to date; it is told the names of what does not answer, and asks none of these."""
 
 CHECK_LIMIT_S = 5.0
 """What has not answered by then does not answer."""
@@ -107,7 +109,7 @@ class Probes:
         loops: Mapping[str, Beating],
         failed: threading.Event,
         checks: Mapping[str, Check],
-        refresh: Callable[[], None] = lambda: None,
+        refresh: Refresh = lambda _silent: None,
     ) -> None:
         self._settings = settings
         self._loops = loops
@@ -151,6 +153,14 @@ class Probes:
         faults = self._ready.faults()
         return not faults, {"not ready": faults}
 
+    def metrics(self) -> bytes:
+        """Every metric in Prometheus' text form, as things are now. In time, also while something does not answer."""
+        silent = self._ready.faults()
+        for name in self._ready.checks:
+            metrics.dependency_ready.labels(name).set(name not in silent)
+        self._refresh(silent)
+        return generate_latest(metrics.registry)
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         probes = self
 
@@ -161,8 +171,7 @@ class Probes:
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
                 if path == "/metrics":
-                    probes._refresh()
-                    self._answer(200, CONTENT_TYPE_LATEST, generate_latest(metrics.registry))
+                    self._answer(200, CONTENT_TYPE_LATEST, probes.metrics())
                 elif path in ("/healthz", "/readyz"):
                     good, said = probes.health() if path == "/healthz" else probes.readiness()
                     self._answer(200 if good else 503, "application/json", json.dumps(said).encode())

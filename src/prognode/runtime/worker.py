@@ -41,6 +41,10 @@ def backoff_s(attempts: int, first_s: float = 0.5, cap_s: float = 60.0) -> float
     return float(min(cap_s, first_s * 2.0 ** min(max(attempts, 0), 32)))
 
 
+DEAD_LETTER_KINDS = ("malformed", "gave-up", "bug", "died")
+"""What the metrics call why a message was set aside."""
+
+
 @dataclass
 class Worker:
     """A named consumer group over one bus."""
@@ -55,6 +59,11 @@ class Worker:
     def subscribe(self) -> None:
         """Declare the group, so that events published from now on are kept for it."""
         self.bus.subscribe(self.group, tuple(self.handlers))
+        for topic in self.handlers:
+            # from zero, so that the first one is an increase
+            metrics.retries.labels(self.group, topic)
+            for kind in DEAD_LETTER_KINDS:
+                metrics.dead_letters.labels(self.group, topic, kind)
 
     def run(self, stop: threading.Event) -> None:
         """Handle messages until ``stop`` is set."""
