@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import tarfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,22 @@ def test_the_chart_is_of_the_version_of_the_program():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert chart["appVersion"] == project["version"]
+
+
+def test_the_package_holds_what_it_needs(tmp_path):
+    """`helm package` takes the files that templates read, and leaves the tests' values out."""
+    result = helm("package", CHART, "--destination", tmp_path)
+    assert result.returncode == 0, result.stderr
+    (package,) = tmp_path.iterdir()
+    with tarfile.open(package) as archive:
+        names = {name.removeprefix("prognode/") for name in archive.getnames()}
+    assert {
+        "files/alerts.yaml",
+        "files/dashboard.json",
+        "files/topics.yaml",
+        "values-quickstart.yaml",
+    } <= names
+    assert not {name for name in names if name.startswith("ci/")}
 
 
 def test_every_value_is_used():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from chart_rendering import QUICKSTART, SERVICES, environment, of_kind, pods, rendered
@@ -78,7 +79,8 @@ def test_a_release_passes_its_own_test(tmp_path):
             assert f"{pacs.name}: stored" in said.stdout
             assert len(pacs.wait_reports(1)) == 1
         finally:
-            statuses = [one.stop() for one in running]
+            with ThreadPoolExecutor() as pool:
+                statuses = list(pool.map(ServiceProcess.stop, running))
         assert set(statuses) == {0}
 
 
