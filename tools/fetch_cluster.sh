@@ -48,7 +48,10 @@ minor=$(echo "$version" | cut -d. -f2)
 names=k8s.io/component-base/version
 (
     cd "$work"
-    go mod tidy 2>/dev/null
+    go mod tidy >tidy.log 2>&1 || {
+        cat tidy.log >&2
+        exit 1
+    }
     go build -trimpath -o "$folder/kube-apiserver" \
         -ldflags "-s -w -X $names.gitVersion=$version -X $names.gitMajor=1 -X $names.gitMinor=$minor" \
         k8s.io/kubernetes/cmd/kube-apiserver
