@@ -225,3 +225,47 @@ def test_nobody_at_the_address_is_unavailable(tmp_path):
         bus.publish(events(1))
     with pytest.raises(Unavailable):
         bus.subscribe("group", [TOPIC])
+
+
+def test_who_publishes_while_the_broker_dies_publishes_when_it_is_back(tmp_path, member):
+    """A request that was cut off in the middle stops no later one, and no thread of a given-up producer is left."""
+    broker = start_kafka(tmp_path)
+    before = threading.enumerate()
+    try:
+        bus = member(bootstrap=broker.address, request_timeout_s=1.0)
+        stop = threading.Event()
+        published = Counter()
+
+        def publish(name: str) -> None:
+            while not stop.is_set():
+                with contextlib.suppress(Unavailable):
+                    bus.publish(events(1))
+                    published[name] += 1
+
+        names = [f"publisher-{number}" for number in range(4)]
+        threads = [threading.Thread(target=publish, args=[name]) for name in names]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: all(published[name] for name in names), "what everyone publishes", PATIENCE_S)
+        broker.kill9()
+        time.sleep(4.0)
+        broker.start()
+        published.clear()
+        wait_until(lambda: all(published[name] for name in names), "what everyone publishes", PATIENCE_S)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        bus.close()
+        wait_until(lambda: not threads_of_clients(before), "the end of every thread of a client", 10.0)
+    finally:
+        stop.set()
+        broker.stop()
+
+
+def threads_of_clients(before: list[threading.Thread]) -> list[threading.Thread]:
+    """Threads of Kafka's clients that were not there before."""
+    return [
+        one
+        for one in threading.enumerate()
+        if one not in before and ("kafka" in one.name or "network-thread" in one.name)
+    ]

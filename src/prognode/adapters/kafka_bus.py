@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kafka import KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
 
-from prognode.adapters.kafka_client import kafka_errors, make_topics, producer, reader
+from prognode.adapters.kafka_client import close_producer, kafka_errors, make_topics, producer, reader
 from prognode.adapters.kafka_group import GroupMember
 from prognode.adapters.kafka_settings import KafkaSettings
 from prognode.errors import Unavailable
@@ -50,9 +51,9 @@ class KafkaBus:
         for member in self._members.values():
             member.close()
         with self._lock:
-            if self._producer is not None:
-                self._producer.close(timeout=self._settings.request_timeout_s)
-                self._producer = None
+            client, self._producer = self._producer, None
+        if client is not None:
+            close_producer(client, self._settings.request_timeout_s)
 
     # ------------------------------------------------------------ the port
 
@@ -166,12 +167,24 @@ class KafkaBus:
         """Durable on return: every in-sync replica has them."""
         with kafka_errors():
             client = self._connected()
-            sent = [
-                client.send(topic, value=value, key=key.encode(), headers=_HEADERS)
-                for topic, key, value in records
-            ]
-            for future in sent:
-                future.get(timeout=3 * self._settings.request_timeout_s)
+            try:
+                sent = [
+                    client.send(topic, value=value, key=key.encode(), headers=_HEADERS)
+                    for topic, key, value in records
+                ]
+                for future in sent:
+                    future.get(timeout=3 * self._settings.request_timeout_s)
+            except KafkaError:
+                self._abandon(client)
+                raise
+
+    def _abandon(self, client: KafkaProducer) -> None:
+        """The next message gets a new producer: an idempotent one whose request was cut off may never send again."""
+        with self._lock:
+            if self._producer is not client:
+                return
+            self._producer = None
+        close_producer(client, 0.0)
 
     def _connected(self) -> KafkaProducer:
         with self._lock:

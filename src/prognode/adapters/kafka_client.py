@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient
@@ -17,9 +17,12 @@ from kafka.errors import (
     SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
 )
+from kafka.net.compat import KafkaNetClient
 
 from prognode.adapters.kafka_settings import KafkaSettings
 from prognode.errors import BadRequest, Unavailable
+
+T = TypeVar("T")
 
 RECONNECT_MAX_MS = 1000
 """A broker that comes back is found again within a second."""
@@ -44,7 +47,8 @@ def producer(settings: KafkaSettings, client_id: str) -> KafkaProducer:
     """An idempotent producer that waits for all replicas. Raises Unavailable."""
     limit_ms = int(settings.request_timeout_s * 1000)
     with kafka_errors():
-        return KafkaProducer(
+        return _opened(
+            KafkaProducer,
             **_common(settings, client_id),
             acks="all",
             enable_idempotence=True,
@@ -55,10 +59,22 @@ def producer(settings: KafkaSettings, client_id: str) -> KafkaProducer:
         )
 
 
+def close_producer(client: KafkaProducer, patience_s: float) -> None:
+    """Send what is on its way for so long, then end it. The client's own close leaves its thread running for ever where it
+    cannot send.
+    """
+    with suppress(KafkaError):
+        client.flush(patience_s)
+    client._sender.force_close()  # noqa: SLF001 - there is no other way
+    with suppress(KafkaError):
+        client.close(timeout=1.0)
+
+
 def group_consumer(settings: KafkaSettings, client_id: str, group: str) -> KafkaConsumer:
     """A member of a consumer group that commits by hand and gives partitions up one by one. Raises Unavailable."""
     with kafka_errors():
-        return KafkaConsumer(
+        return _opened(
+            KafkaConsumer,
             **_common(settings, client_id),
             group_id=group,
             group_instance_id=f"{settings.instance}-{group}" if settings.instance else None,
@@ -76,7 +92,8 @@ def group_consumer(settings: KafkaSettings, client_id: str, group: str) -> Kafka
 def reader(settings: KafkaSettings, client_id: str) -> KafkaConsumer:
     """A consumer of no group, for who reads a topic from its beginning. Raises Unavailable."""
     with kafka_errors():
-        return KafkaConsumer(
+        return _opened(
+            KafkaConsumer,
             **_common(settings, client_id),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -87,7 +104,7 @@ def reader(settings: KafkaSettings, client_id: str) -> KafkaConsumer:
 def make_topics(settings: KafkaSettings, client_id: str, topics: Mapping[str, Mapping[str, Any]]) -> None:
     """Make those topics that are not there: name -> what the broker takes for a new topic. Raises Unavailable."""
     with kafka_errors():
-        admin = KafkaAdminClient(**_addresses(settings, client_id))
+        admin = _opened(KafkaAdminClient, **_addresses(settings, client_id))
         try:
             there = set(admin.list_topics())
             for name, wanted in topics.items():
@@ -101,6 +118,22 @@ def _make(admin: KafkaAdminClient, name: str, wanted: Mapping[str, Any]) -> None
     # another replica may have been faster
     with suppress(TopicAlreadyExistsError):
         admin.create_topics({name: dict(wanted)}, wait_for_metadata=True)
+
+
+def _opened(kind: Callable[..., T], **options: Any) -> T:
+    """A client; one whose brokers do not answer leaves nothing behind, as its own constructor would: a running thread."""
+    networks: list[KafkaNetClient] = []
+
+    def network(**given: Any) -> KafkaNetClient:
+        networks.append(KafkaNetClient(**given))
+        return networks[-1]
+
+    try:
+        return kind(kafka_client=network, **options)
+    except BaseException:
+        for each in networks:
+            each.close()
+        raise
 
 
 def _common(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
