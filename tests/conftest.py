@@ -12,9 +12,17 @@ import structlog
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _logs_as_before_this_file() -> Iterator[None]:
+    """Commands that a file's fixtures call in this process set logging up for themselves; not for the next file."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
 @pytest.fixture(autouse=True)
-def _logs_as_they_were() -> Iterator[None]:
-    """Commands that a test calls in this process set logging up for themselves; not for the next test."""
+def _logs_as_before_this_test(_logs_as_before_this_file: None) -> Iterator[None]:
+    """As above, for what a test calls."""
     before = structlog.get_config()
     yield
     structlog.configure(**before)
