@@ -20,7 +20,7 @@ from prognode.adapters.dicom_sender import send_files
 from prognode.adapters.pacs_settings import PacsSettings
 from prognode.domain.identity import case_id
 from prognode.errors import BadRequest, Unavailable
-from prognode.ports import JSON, Index
+from prognode.ports import DELIVERED, JSON, Index
 from prognode.runtime.case_actions import describe
 from training.synthetic_study import StudySpec, generate_study, write_study
 
@@ -31,7 +31,6 @@ SMALL = {"slices": 60, "rows": 256, "columns": 256, "row_spacing_mm": 1.44, "col
 SLICE_SPACING_MM = 5.0
 
 REPORTED = ("preliminary", "reported")
-DELIVERED = ("stored", "committed")
 
 Look = Callable[[str], JSON | None]
 """Case id -> the case as the node describes it; None while there is none. Raises Unavailable."""

@@ -11,7 +11,7 @@ import typer
 
 from apps.cli.cases import ConfigOption, open_index
 from apps.cli.files import dicom_files
-from apps.cli.terminal import progress, say
+from apps.cli.terminal import progress, say, status
 from prognode.adapters.pacs_settings import PacsSettings
 from prognode.errors import BadRequest
 
@@ -99,7 +99,8 @@ def check(
     settings = peer_settings(peer, calling)
     look = by_console(console) if console else by_index(open_index(config))
     begun = time.monotonic()
-    case = check_node(settings, look, int(time.time()) if seed is None else seed, deliveries, limit, say)
+    with status("a synthetic study is made, sent, and its report waited for"):
+        case = check_node(settings, look, int(time.time()) if seed is None else seed, deliveries, limit, say)
     say(f"case {case['case_id']} is {case['state']}: {case['outcome'].get('says', '')}")
     for one in case["deliveries"]:
         say(f"  {one['destination']}: {one['state']}")

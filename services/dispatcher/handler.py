@@ -14,7 +14,7 @@ from prognode import metrics
 from prognode.errors import GaveUp, Unavailable
 from prognode.events import facts
 from prognode.events.models import Sent
-from prognode.ports import JSON, Clock, Delivery, Event, Index, ObjectStore, Pacs, SendResult
+from prognode.ports import DELIVERED, JSON, Clock, Delivery, Event, Index, ObjectStore, Pacs, SendResult
 from prognode.runtime import tracing
 from prognode.runtime.arrivals import since_last
 from prognode.runtime.stored import stored
@@ -22,7 +22,6 @@ from prognode.runtime.worker import Handler
 from services.dispatcher.outcome import Delivered, GiveUp, RetryLater, backoff_s, judge
 from services.dispatcher.settings import DispatcherSettings
 
-DELIVERED = ("stored", "committed")
 OUTCOMES = (*DELIVERED, "retry", "failed")
 """What the metrics call what came of an attempt."""
 

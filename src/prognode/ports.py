@@ -112,6 +112,10 @@ class CaseCount:
     last change of its row for any other."""
 
 
+DELIVERED = ("stored", "committed")
+"""States of a delivery in which the PACS has the object."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One object on its way to one PACS."""

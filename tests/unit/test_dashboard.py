@@ -177,21 +177,6 @@ def test_every_runbook_belongs_to_an_alert():
     assert headings == [alert["alert"] for alert in alerts()]
 
 
-def test_runbooks_name_commands_that_exist():
-    """What an operator is told to type is a command."""
-    from typer.main import get_command
-
-    from apps.cli.main import app
-
-    commands = get_command(app).commands
-    named_there = re.findall(r"`prognode ([a-z-]+)(?: ([a-z-]+))?", OPERATIONS.read_text(encoding="utf-8"))
-    assert named_there
-    for first, second in named_there:
-        assert first in commands
-        inner = getattr(commands[first], "commands", None)
-        assert inner is None or second in inner, f"prognode {first} {second}"
-
-
 def test_limits_of_the_alerts_fit_the_settings():
     """An alert comes before the node gives up or refuses, and looks back over two tries at least."""
     from services.dispatcher.settings import DispatcherSettings

@@ -90,16 +90,15 @@ def test_configuration_in_the_readme_is_accepted():
     assert config.pacs[0].store
 
 
-def test_readme_names_commands_that_exist():
-    """Every ``prognode ...`` command in the table and text of the README is a command."""
+@pytest.mark.parametrize("name", ["README.md", "docs/operations.md", "docs/deploy.md"])
+def test_pages_name_commands_that_exist(name):
+    """Every ``prognode ...`` command that a page tells to type is a command."""
     from typer.main import get_command
 
     from apps.cli.main import app
 
     commands = get_command(app).commands
-    named = re.findall(
-        r"`prognode ([a-z]+)(?:\s+([a-z-]+))?", (ROOT / "README.md").read_text(encoding="utf-8")
-    )
+    named = re.findall(r"`prognode ([a-z-]+)(?:\s+([a-z-]+))?", (ROOT / name).read_text(encoding="utf-8"))
     assert named
     for first, second in named:
         assert first in commands

@@ -11,7 +11,7 @@ from prognode.domain.covariates import parse_clinical
 from prognode.domain.identity import figure_of
 from prognode.errors import BadRequest
 from prognode.events import facts
-from prognode.ports import JSON, Case, CaseState, Index
+from prognode.ports import DELIVERED, JSON, Case, CaseState, Index
 
 PHASES = {"arterial", "venous"}
 
@@ -141,7 +141,7 @@ def _is_unfinished(index: Index, case: Case) -> bool:
         return case.state == CaseState.READY
     reports = index.deliveries(sr["sop_instance_uid"])
     figures = index.deliveries(figure_of(sr["sop_instance_uid"]))
-    return not reports or any(each.state not in {"stored", "committed"} for each in (*reports, *figures))
+    return not reports or any(each.state not in DELIVERED for each in (*reports, *figures))
 
 
 def _sr_uid(case: Case) -> str:
