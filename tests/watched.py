@@ -88,7 +88,7 @@ def label_values(query: str) -> tuple[str, str]:
 
 def plain(query: str) -> str:
     """The query as Grafana sends it when everything is chosen."""
-    query = query.replace("$__rate_interval", "1m")
+    query = query.replace("$__rate_interval", "5m")
     return re.sub(r"\$(namespace|job)\b", ".*", query)
 
 

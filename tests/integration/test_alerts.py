@@ -97,6 +97,13 @@ class Watched:
     triton: Triton
     prometheus: Prometheus
 
+    def wait_total(self, query: str, total: float) -> None:
+        """Until what a query gives, added up, is so much: Prometheus hears of what has happened a moment later."""
+        wait_until(
+            lambda: (found := self.prometheus.values(plain(query))) and sum(found) == total,
+            lambda: f"{query} = {total}: {self.prometheus.values(plain(query))}",
+        )
+
     def page(self, job: str) -> str:
         """``/metrics`` of a job, as Prometheus gets it."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port(job)}/metrics", timeout=30) as answer:
@@ -109,7 +116,7 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory) -> Iterator[Watched]:
-    """Two studies, one after the other, so that each series has a value before and after."""
+    """Two studies, one after the other; each series of both has been asked before, between and after."""
     folder = tmp_path_factory.mktemp("watched")
     started: list[Any] = []
     try:
@@ -123,13 +130,14 @@ def watched(tmp_path_factory) -> Iterator[Watched]:
             targets = {"prognode": node.config.probes.port, "triton": triton.metrics_port}
             prometheus = start_prometheus(_made(folder / "prometheus"), targets, ALERTS)
             started.append(prometheus)
+            before = wait_until(lambda: len(found := _counts(prometheus)) == 2 and found, "both jobs")
             for number in (1, 2):
                 study = small_study(seed=7500 + number)
                 node.send(study.instances)
                 pacs.wait_reports(1, study.study_uid)
                 pacs.wait_figures(1, study.study_uid)
-                count = f"prognode_report_seconds_count == {number}"
-                wait_until(lambda query=count: prometheus.values(query), f"report {number} in Prometheus")
+                after = [count + number for count in before]
+                wait_until(lambda after=after: _counts(prometheus) == after, f"study {number} in Prometheus")
             wait_until(
                 lambda: prometheus.values("max(prognode_cases{state='preliminary'})") == [2.0], "both cases"
             )
@@ -137,6 +145,12 @@ def watched(tmp_path_factory) -> Iterator[Watched]:
     finally:
         for one in reversed(started):
             one.stop()
+
+
+def _counts(prometheus: Prometheus) -> list[float]:
+    """[reports, executions of the network] that Prometheus, which asks each job at its own moment, has heard of."""
+    metrics = ("prognode_report_seconds_count", "nv_inference_exec_count")
+    return [number for metric in metrics for number in prometheus.values(f"sum({metric})")]
 
 
 def _made(folder: Path) -> Path:
@@ -173,11 +187,10 @@ def test_the_dashboard_offers_what_is_there(watched):
 def test_numbers_of_the_dashboard_are_those_of_the_node(watched):
     """Two studies: two cases, two deliveries of a report, crops two by two in the network, nothing left."""
     by_title = {panel.title: panel.queries for panel in panels() if panel.kind == "timeseries"}
-    assert sum(watched.prometheus.values(plain(by_title["Cases by state"][0]))) == 2.0
-    assert watched.prometheus.values(plain(by_title["Batch size"][0])) == [2.0]
-    assert sum(watched.prometheus.values(plain(by_title["Lag"][0]))) == 0.0
-    stored = 'prognode_deliveries_total{destination="main", outcome="stored"}'
-    assert watched.prometheus.values(stored) == [4.0]
+    watched.wait_total(by_title["Cases by state"][0], 2.0)
+    watched.wait_total(by_title["Batch size"][0], 2.0)
+    watched.wait_total(by_title["Lag"][0], 0.0)
+    watched.wait_total('prognode_deliveries_total{destination="main", outcome="stored"}', 4.0)
 
 
 def test_no_alert_in_a_node_that_works(watched):
