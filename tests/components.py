@@ -52,10 +52,13 @@ def free_port() -> int:
     """A TCP port that nobody listens on now, and that this function has not given out before.
 
     It lies below the range from which the system takes ports for outgoing connections, so that none of those can take it
-    before the program that it is meant for.
+    before the program that it is meant for. Of several processes of tests that run at once, each has ports of its own.
     """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first, end = PORT_RANGE
     while True:
-        port = random.randrange(*PORT_RANGE)
+        port = random.randrange(first + process, end, processes)
         if port not in _given_ports and not listens(port):
             _given_ports.add(port)
             return port

@@ -257,7 +257,9 @@ class Assembler:
                 self._awaited.pop(study_uid, None)
             else:
                 self._awaited[study_uid] = {"settled"}
-        if found.state != "ready":
+        if found.state == "ready":
+            self._due.pop(study_uid, None)
+        else:
             self._look_within(study_uid, self._next_look_s(instances))
 
     def _look_again(self, study_uid: str) -> None:

@@ -247,6 +247,21 @@ def test_an_assessment_does_not_forget_the_outcome_of_the_same_inputs(index):
     assert index.case("case-1") == moved_on
 
 
+def test_the_same_assessment_again_leaves_the_case_as_it_was(index):
+    """The time of the last change is that of a change: nobody takes a case that was only looked at for a newer one."""
+    index.save_assessment(samples.case(state=CaseState.READY, input_digest="d1"), STUDY, 1, [])
+    index.save_outcome("case-1", "d1", CaseState.REPORTED, {"sr": "1.2"})
+    reported = index.case("case-1")
+    later = samples.case(
+        state=CaseState.READY, input_digest="d1", updated_at=reported.updated_at + timedelta(seconds=9)
+    )
+    index.save_assessment(later, STUDY, 2, [])
+    assert index.case("case-1") == reported
+    assert index.unassessed() == []
+    index.save_assessment(dataclasses.replace(later, assessment={"remarks": ["another"]}), STUDY, 3, [])
+    assert index.case("case-1").updated_at == later.updated_at
+
+
 def test_two_assessors_who_agree_publish_once(index, reopen):
     """Many who come to the same result at once leave one row and one fact, whichever revision each of them saw."""
     ready = samples.case(state=CaseState.READY, input_digest="d1")

@@ -171,7 +171,8 @@ class SqlIndex:
     ) -> None:
         """As the port says. The study's row is locked first, so that its assessments follow one another.
 
-        An outcome that scoring saved for the same inputs meanwhile is kept, together with its state.
+        An outcome that scoring saved for the same inputs meanwhile is kept, together with its state; a case of which the
+        assessment says what is known already is left as it is.
         """
         with self._write() as db:
             self._insert_unless_there(db, STUDIES, study_instance_uid=study_instance_uid, revision=revision)
@@ -193,6 +194,8 @@ class SqlIndex:
         if beside_another and decided and case.state is CaseState.WAITING:
             return False
         same_inputs = case.input_digest is not None and known.input_digest == case.input_digest
+        if same_inputs and decided and known.assessment == row["assessment"]:
+            return False
         if same_inputs and known.outcome:
             row |= {"state": known.state, "outcome": known.outcome}
         db.execute(update(CASES).where(CASES.c.case_id == case.case_id).values(**row))
