@@ -9,6 +9,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# files of tests that run at one time, each with servers of its own
+TEST_PROCESSES ?= 2
 SHELL  := /bin/sh
 .DELETE_ON_ERROR:
 .PHONY: demo lab test lint lock bench images cluster clean components sbom audit
@@ -25,7 +27,8 @@ lab: $(VENV)/runtime.stamp
 
 test: components $(VENV)/dev.stamp lint
 	@echo "== tests"
-	@status=0; $(BIN)/python -m pytest $(PYTEST_ARGS) || status=$$?; \
+	@status=0; $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) \
+		|| status=$$?; \
 	tools/system_packages.sh report || status=1; exit $$status
 
 lint: $(VENV)/dev.stamp

@@ -11,7 +11,7 @@ from contract import samples
 from contract.adapters_under_test import BUSES, LEASE_S
 
 TOPIC = "thing-happened"
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Opener:

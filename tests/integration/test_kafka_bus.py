@@ -24,7 +24,7 @@ from prognode.errors import Unavailable
 pytestmark = pytest.mark.component
 
 TOPIC = "thing-happened"
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture
