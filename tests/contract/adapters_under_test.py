@@ -23,15 +23,18 @@ from prognode.adapters.sql_index import SqlIndex
 from prognode.adapters.sqlite_bus import SqliteBus
 from prognode.ports import Bus, Index, ObjectStore
 
-LEASE_S = 0.3
+LEASE_S = 1.0
 """Short, so that a suite sees leases end."""
+LONG_LEASE_S = 60.0
+"""For what must not see one end, however much the machine has to do."""
 
 
 @dataclass(frozen=True)
 class BusUnderTest:
     """How one bus is opened, and how long nothing must come before nothing is there."""
 
-    open: Callable[[Path], Bus]
+    open: Callable[[Path, float], Bus]
+    """At an address, with the length of a lease in seconds."""
     quiet_s: float
     in_total_order: bool
     """Whether the order of publication holds over all keys, and not for each key alone."""
@@ -42,14 +45,14 @@ def name_of(address: Path) -> str:
     return "t" + hashlib.sha256(str(address).encode()).hexdigest()[:16]
 
 
-def _kafka(address: Path) -> Bus:
+def _kafka(address: Path, lease_s: float) -> Bus:
     settings = KafkaSettings(
         bootstrap=shared_kafka(),
         topic_prefix=name_of(address),
         instance=name_of(address),
         partitions=3,
         session_timeout_s=6.0,
-        lease_s=LEASE_S,
+        lease_s=lease_s,
     )
     return KafkaBus(settings, "contract")
 
@@ -64,7 +67,9 @@ INDEXES: dict[str, Callable[[Path], Index]] = {
 }
 BUSES: dict[str, BusUnderTest] = {
     "sqlite": BusUnderTest(
-        lambda address: SqliteBus(address / "bus.db", lease_s=LEASE_S), quiet_s=0.0, in_total_order=True
+        lambda address, lease_s: SqliteBus(address / "bus.db", lease_s=lease_s),
+        quiet_s=0.0,
+        in_total_order=True,
     ),
     "kafka": BusUnderTest(_kafka, quiet_s=1.5, in_total_order=False),
 }

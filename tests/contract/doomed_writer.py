@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from contract import samples
-from contract.adapters_under_test import BUSES, INDEXES, OBJECT_STORES
+from contract.adapters_under_test import BUSES, INDEXES, LEASE_S, OBJECT_STORES
 
 
 def main(port: str, adapter: str, address: Path, first: int) -> None:
@@ -40,7 +40,7 @@ def write_row(adapter, address):
 
 def write_event(adapter, address):
     """Take message N - 1 and publish N in its place: a chain that a crash must neither break nor fork."""
-    bus = BUSES[adapter].open(address)
+    bus = BUSES[adapter].open(address, LEASE_S)
 
     def write(number):
         message = bus.receive("relay", ["chain"], 30.0)
@@ -51,7 +51,7 @@ def write_event(adapter, address):
 
 def take(adapter, address):
     """Take a message, say so, and wait for the end."""
-    bus = BUSES[adapter].open(address)
+    bus = BUSES[adapter].open(address, LEASE_S)
     assert bus.receive("relay", ["chain"], 30.0) is not None
     # long enough that whoever took it is known to the next, and shorter than the lease
     time.sleep(0.2)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from contract import samples
-from contract.adapters_under_test import BUSES, LEASE_S
+from contract.adapters_under_test import BUSES, LEASE_S, LONG_LEASE_S
 
 TOPIC = "thing-happened"
 PATIENCE_S = 60.0
@@ -22,9 +22,9 @@ class Opener:
         self.kind = BUSES[adapter]
         self._open = []
 
-    def another(self):
+    def another(self, lease_s=LEASE_S):
         """A second process beside those that are there."""
-        self._open.append(self.kind.open(self.address))
+        self._open.append(self.kind.open(self.address, lease_s))
         return self._open[-1]
 
     def restart(self):
@@ -121,8 +121,10 @@ def test_events_from_before_a_group_existed_are_kept_for_it(bus, drain):
     assert drain(bus, 0, "late") == []
 
 
-def test_a_leased_message_is_not_given_twice(bus, opener):
+def test_a_leased_message_is_not_given_twice(opener):
     """Two consumers of a group get different messages."""
+    bus = opener.another(LONG_LEASE_S)
+    bus.subscribe("group", [TOPIC])
     bus.publish([samples.event(1), samples.event(2)])
     numbers = [take(bus).event.payload["number"] for _ in range(2)]
     assert sorted(numbers) == [1, 2]
@@ -241,8 +243,10 @@ def test_lag_counts_what_is_not_finished(bus, quiet_s):
     assert bus.lag("nobody") == {}
 
 
-def test_many_publishers_and_consumers(bus):
+def test_many_publishers_and_consumers(opener):
     """Eight publishers and four consumers of one group: every event is handled, none twice."""
+    bus = opener.another(LONG_LEASE_S)
+    bus.subscribe("group", [TOPIC])
     handled: list[int] = []
 
     def publish(first):
