@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-START_LIMIT_S = 120.0
+START_LIMIT_S = 60.0
 STOP_LIMIT_S = 20.0
 DICOMWEB_PLUGIN_FOLDERS = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc")
 

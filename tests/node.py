@@ -54,7 +54,7 @@ from training.synthetic_dicom import file_bytes
 ROOT = Path(__file__).resolve().parents[1]
 SR_CLASSES = (Comprehensive3DSRStorage, ComprehensiveSRStorage, EnhancedSRStorage)
 STORED_CLASSES = (*SR_CLASSES, SecondaryCaptureImageStorage)
-PATIENCE_S = 120.0
+PATIENCE_S = 60.0
 
 # ---------------------------------------------------------------- the model
 

@@ -11,7 +11,7 @@ from contract import samples
 from contract.adapters_under_test import BUSES, LEASE_S, LONG_LEASE_S
 
 TOPIC = "thing-happened"
-PATIENCE_S = 60.0
+PATIENCE_S = 30.0
 
 
 class Opener:
@@ -136,7 +136,7 @@ def test_a_lease_that_ends_gives_the_message_again(bus):
     """A message whose consumer neither answered nor died visibly comes again, with one attempt more."""
     bus.publish([samples.event(1)])
     assert take(bus).attempts == 0
-    again = bus.receive("group", [TOPIC], 20 * LEASE_S)
+    again = bus.receive("group", [TOPIC], 6 * LEASE_S)
     assert again.event == samples.event(1)
     assert again.attempts == 1
 
@@ -145,7 +145,7 @@ def test_a_late_verdict_of_a_lost_lease_changes_nothing(bus, drain):
     """Who lost the lease cannot hand back or bury what another consumer now holds."""
     bus.publish([samples.event(1)])
     lost = take(bus)
-    held = bus.receive("group", [TOPIC], 20 * LEASE_S)
+    held = bus.receive("group", [TOPIC], 6 * LEASE_S)
     bus.dead("group", lost, "too late")
     bus.retry("group", lost, 0.0, "too late")
     assert bus.dead_letters() == []

@@ -40,7 +40,7 @@ STUDIES = 50
 SEED = 12
 KILLS_OF_EACH = 2
 BROKER_AWAY_S = 60.0
-LIMIT_S = 1200
+LIMIT_S = 900
 
 
 # ---------------------------------------------------------------- what can fail
@@ -224,7 +224,7 @@ def come_to_an_end(node: DistributedNode, studies: list[SyntheticStudy]) -> None
             (case := node.case(s.study_uid)) is not None and case.state in states for s in studies
         )
 
-    wait_until(all_have("preliminary", "reported"), "a report of every case", 300)
+    wait_until(all_have("preliminary", "reported"), "a report of every case", 180)
     complete_some(node, studies)
     for study in studies[::3]:
         node.wait_state(study.study_uid, "reported")

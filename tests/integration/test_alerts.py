@@ -97,11 +97,11 @@ class Watched:
     triton: Triton
     prometheus: Prometheus
 
-    def wait_total(self, query: str, total: float) -> None:
-        """Until what a query gives, added up, is so much: Prometheus hears of what has happened a moment later."""
+    def wait_values(self, query: str, expected: list[float]) -> None:
+        """Until a query gives these numbers: Prometheus hears of what has happened a moment later."""
         wait_until(
-            lambda: (found := self.prometheus.values(plain(query))) and sum(found) == total,
-            lambda: f"{query} = {total}: {self.prometheus.values(plain(query))}",
+            lambda: self.prometheus.values(plain(query)) == expected,
+            lambda: f"{query} = {expected}: {self.prometheus.values(plain(query))}",
         )
 
     def page(self, job: str) -> str:
@@ -187,10 +187,10 @@ def test_the_dashboard_offers_what_is_there(watched):
 def test_numbers_of_the_dashboard_are_those_of_the_node(watched):
     """Two studies: two cases, two deliveries of a report, crops two by two in the network, nothing left."""
     by_title = {panel.title: panel.queries for panel in panels() if panel.kind == "timeseries"}
-    watched.wait_total(by_title["Cases by state"][0], 2.0)
-    watched.wait_total(by_title["Batch size"][0], 2.0)
-    watched.wait_total(by_title["Lag"][0], 0.0)
-    watched.wait_total('prognode_deliveries_total{destination="main", outcome="stored"}', 4.0)
+    watched.wait_values(f"sum({by_title['Cases by state'][0]})", [2.0])
+    watched.wait_values(by_title["Batch size"][0], [2.0])
+    watched.wait_values(f"sum({by_title['Lag'][0]})", [0.0])
+    watched.wait_values('prognode_deliveries_total{destination="main", outcome="stored"}', [4.0])
 
 
 def test_no_alert_in_a_node_that_works(watched):

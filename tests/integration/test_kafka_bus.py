@@ -24,7 +24,7 @@ from prognode.errors import Unavailable
 pytestmark = pytest.mark.component
 
 TOPIC = "thing-happened"
-PATIENCE_S = 60.0
+PATIENCE_S = 30.0
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ def test_who_publishes_while_the_broker_dies_publishes_when_it_is_back(tmp_path,
         for thread in threads:
             thread.join()
         bus.close()
-        wait_until(lambda: not threads_of_clients(before), "the end of every thread of a client", 60.0)
+        wait_until(lambda: not threads_of_clients(before), "the end of every thread of a client", 10.0)
     finally:
         stop.set()
         broker.stop()
