@@ -175,9 +175,9 @@ class Scoring:
     def _sources(
         self, instances: Mapping[str, Instance], findings: Sequence[PhaseFinding]
     ) -> dict[str, Dataset]:
-        wanted = {uid for f in findings for uid in (*f.slice_uids, f.plane.sop_instance_uid)}
-        reader = StudyReader(self.objects)
-        return {uid: reader.dataset(instances[uid], pixels=False) for uid in sorted(wanted)}
+        wanted = sorted({uid for f in findings for uid in (*f.slice_uids, f.plane.sop_instance_uid)})
+        headers = StudyReader(self.objects).headers([instances[uid] for uid in wanted])
+        return dict(zip(wanted, headers, strict=True))
 
     # ------------------------------------------------------------ refusal
 
@@ -196,7 +196,7 @@ class Scoring:
             )
             return []
         report, anchor = drafted
-        header = StudyReader(self.objects).dataset(anchor, pixels=False)
+        header = StudyReader(self.objects).header(anchor)
         report = replace(report, notices=notices(self.recipe, [header]))
         sources = {anchor.sop_instance_uid: header}
         outcome = {**refusal.to_json(), **(more or {})}
@@ -284,7 +284,7 @@ class Illustration:
         plane: ImagePlane = archive.findings[1].plane
         source = scoring.index.instance(plane.sop_instance_uid)
         assert source is not None, "an instance that was scored is never removed"
-        header = StudyReader(scoring.objects).dataset(source, pixels=False)
+        header = StudyReader(scoring.objects).header(source)
         return encode(build_secondary_capture(report, header, scoring.draw(report, images)))
 
 

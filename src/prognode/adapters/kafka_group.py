@@ -30,6 +30,8 @@ log = structlog.get_logger()
 
 POLL_MS = 10
 """How late a finished message may be committed."""
+IDLE_POLL_MS = 100
+"""Length of a poll while nothing is in hand, so that nothing can be finished; what arrives ends it at once."""
 ENOUGH_IN_HAND = 100
 """Unfinished messages of one partition from which no more of it are asked for."""
 REBALANCE_POLL_MS = 500
@@ -192,10 +194,16 @@ class GroupMember:
         now = time.monotonic()
         if client.group_metadata().state == MemberState.STABLE:
             self._settled_at = now
-            return POLL_MS
+            return POLL_MS if self._has_work() else IDLE_POLL_MS
         if now - self._settled_at > 2 * self._settings.session_timeout_s:
             raise Unavailable("the consumer group does not settle")
         return REBALANCE_POLL_MS
+
+    def _has_work(self) -> bool:
+        """Whether a worker may have something to commit before anything new arrives."""
+        with self._changed:
+            unfinished = any(standing.in_hand for standing in self._standings.values())
+            return unfinished or bool(self._commits or self._dirty or self._unsaid)
 
     def _subscribe(self, client: KafkaConsumer) -> None:
         with self._changed:

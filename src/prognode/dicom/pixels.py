@@ -175,7 +175,9 @@ def _without_unused_bits(dataset: Dataset, raw: NDArray[Any]) -> NDArray[Any]:
     if stored is None or not 0 < stored < allocated or transfer_syntax(dataset) not in NATIVE:
         return raw
     unused = allocated - stored
-    return raw.astype(raw.dtype.newbyteorder("=")) << unused >> unused
+    values: NDArray[Any] = raw << unused  # in the machine's byte order, whatever the file's
+    values >>= unused
+    return values
 
 
 def _rescale(dataset: Dataset, frame: int) -> tuple[float, float]:

@@ -113,6 +113,7 @@ def _candidates(image: Slice, spine: tuple[float, float]) -> list[AorticBlood]:
     column, row = (int(value / WORKING_PIXEL_MM) for value in spine)
     top, left = max(0, row - half), max(0, column - half)
     part = image[top : row + half, left : column + half]
+    corner = np.array([left, top])
     found = []
     for level in LEVELS_HU:
         labels, _ = ndimage.label(part > level)
@@ -120,31 +121,26 @@ def _candidates(image: Slice, spine: tuple[float, float]) -> list[AorticBlood]:
         for number, box in enumerate(ndimage.find_objects(labels), start=1):
             if not AREA_MM2[0] <= sizes[number] <= AREA_MM2[1]:
                 continue
-            blob = _blob(part[box], labels[box] == number)
-            if blob is not None:
-                y, x = ((box[0].start + top), (box[1].start + left))
-                placed = AorticBlood(
-                    blob.x_mm + x * WORKING_PIXEL_MM,
-                    blob.y_mm + y * WORKING_PIXEL_MM,
-                    blob.hu,
-                    blob.area_mm2,
-                    blob.roundness,
-                )
-                if _before(placed, spine):
-                    found.append(placed)
+            mask = labels[box] == number
+            y, x = np.nonzero(mask)
+            pixels = np.stack([x + box[1].start, y + box[0].start]) + corner[:, None]
+            # the cheap question first: most bright spots are elsewhere
+            if _before(pixels.mean(axis=1) * WORKING_PIXEL_MM, spine):
+                blob = _blob(pixels, part[box], mask)
+                found += [] if blob is None else [blob]
     return found
 
 
-def _before(blob: AorticBlood, spine: tuple[float, float]) -> bool:
+def _before(centre_mm: NDArray[np.float64], spine: tuple[float, float]) -> bool:
     """In front of the spine and near it; the aorta keeps to the patient's left of the vena cava."""
-    ahead = spine[1] - blob.y_mm
-    return -10 <= ahead <= SPINE_REACH_MM and -14 <= blob.x_mm - spine[0] <= 35
+    aside, ahead = centre_mm[0] - spine[0], spine[1] - centre_mm[1]
+    return bool(-10 <= ahead <= SPINE_REACH_MM and -14 <= aside <= 35)
 
 
-def _blob(image: Slice, mask: Mask) -> AorticBlood | None:
-    area = float(mask.sum()) * WORKING_PIXEL_MM**2
-    y, x = np.nonzero(mask)
-    moments = np.linalg.eigvalsh(np.cov(np.stack([x, y]).astype(float)) + np.eye(2) / 12)
+def _blob(pixels: NDArray[np.int64], image: Slice, mask: Mask) -> AorticBlood | None:
+    """The blob of ``pixels``, (2, n) columns and rows of the slice, if it is round and even; ``mask`` shows it on ``image``."""
+    area = pixels.shape[1] * WORKING_PIXEL_MM**2
+    moments = np.linalg.eigvalsh(np.cov(pixels.astype(float)) + np.eye(2) / 12)
     roundness = float(np.sqrt(moments[0] / moments[1]))
     ellipse = 4 * pi * np.sqrt(moments[0] * moments[1]) * WORKING_PIXEL_MM**2
     if roundness < 0.7 or area < 0.88 * ellipse:
@@ -156,9 +152,8 @@ def _blob(image: Slice, mask: Mask) -> AorticBlood | None:
     median = float(np.median(values))
     if median > 700 or float(np.std(values)) > 0.15 * median:
         return None
-    return AorticBlood(
-        float(x.mean()) * WORKING_PIXEL_MM, float(y.mean()) * WORKING_PIXEL_MM, median, area, roundness
-    )
+    x_mm, y_mm = pixels.mean(axis=1) * WORKING_PIXEL_MM
+    return AorticBlood(float(x_mm), float(y_mm), median, area, roundness)
 
 
 def _most_consistent(by_slice: Sequence[Sequence[AorticBlood]]) -> float | None:

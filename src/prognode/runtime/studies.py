@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 import pydicom
@@ -38,15 +39,24 @@ def is_roi_object(instance: Instance) -> bool:
 
 @dataclass
 class StudyReader:
-    """Reads what the index and the object store hold of a study. Parsed ROI objects are kept: they do not change."""
+    """Reads what the index and the object store hold of a study. Safe for many threads.
+
+    Parsed ROI objects are kept: they do not change.
+    """
 
     objects: ObjectStore
     _rois: dict[str, tuple[Roi, ...]] = field(default_factory=dict)
+    _parsing: Lock = field(default_factory=Lock)
+    """Of two threads that want one object the second waits, and finds it parsed."""
 
-    def dataset(self, instance: Instance, *, pixels: bool = True) -> Dataset:
-        """The stored instance, with or without its pixel data."""
-        data = stored(self.objects, instance.object_key)
-        return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not pixels)
+    def header(self, instance: Instance) -> Dataset:
+        """The stored instance without its pixel data."""
+        return self.headers([instance])[0]
+
+    def headers(self, instances: Sequence[Instance]) -> list[Dataset]:
+        """The stored instances without their pixel data, in their order."""
+        files = self._files(instances)
+        return [pydicom.dcmread(io.BytesIO(file), stop_before_pixels=True) for file in files]
 
     def rois(self, instances: Iterable[Instance]) -> list[Roi]:
         """Every ROI of every RTSTRUCT and SEG among ``instances``."""
@@ -57,26 +67,31 @@ class StudyReader:
         return found
 
     def _read(self, instance: Instance) -> tuple[Roi, ...]:
-        known = self._rois.get(instance.sha256)
-        if known is None:
-            known = read_roi_object(self.dataset(instance))
-            if len(self._rois) > 64:
-                self._rois.clear()
-            self._rois[instance.sha256] = known
-        return known
+        with self._parsing:
+            known = self._rois.get(instance.sha256)
+            if known is None:
+                file = stored(self.objects, instance.object_key)
+                known = read_roi_object(pydicom.dcmread(io.BytesIO(file)))
+                if len(self._rois) > 64:
+                    self._rois.clear()
+                self._rois[instance.sha256] = known
+            return known
 
     def hounsfield_stack(
         self, planes: Sequence[ImagePlane], by_uid: Mapping[str, Instance]
     ) -> NDArray[np.float32]:
         """(n, rows, columns) Hounsfield units of ``planes`` in their order."""
         volume = np.empty((len(planes), planes[0].rows, planes[0].columns), np.float32)
-        keys = [by_uid[plane.sop_instance_uid].object_key for plane in planes]
+        files = self._files([by_uid[plane.sop_instance_uid] for plane in planes])
+        for plane, out, file in zip(planes, volume, files, strict=True):
+            hounsfield(pydicom.dcmread(io.BytesIO(file)), plane.frame, out)
+        return volume
+
+    def _files(self, instances: Sequence[Instance]) -> Iterator[bytes]:
+        """What is stored of ``instances``, in their order."""
         # a store on the network answers one request after the other; the next ones are asked for meanwhile
         with ThreadPoolExecutor(READ_AHEAD) as pool:
-            files = pool.map(lambda key: stored(self.objects, key), keys)
-            for plane, out, file in zip(planes, volume, files, strict=True):
-                hounsfield(pydicom.dcmread(io.BytesIO(file)), plane.frame, out)
-        return volume
+            yield from pool.map(lambda instance: stored(self.objects, instance.object_key), instances)
 
 
 def read_roi_object(dataset: Dataset) -> tuple[Roi, ...]:
