@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Lock
 
 import numpy as np
 import pydicom
@@ -39,15 +38,10 @@ def is_roi_object(instance: Instance) -> bool:
 
 @dataclass
 class StudyReader:
-    """Reads what the index and the object store hold of a study. Safe for many threads.
-
-    Parsed ROI objects are kept: they do not change.
-    """
+    """Reads what the index and the object store hold of a study. Parsed ROI objects are kept: they do not change."""
 
     objects: ObjectStore
     _rois: dict[str, tuple[Roi, ...]] = field(default_factory=dict)
-    _parsing: Lock = field(default_factory=Lock)
-    """Of two threads that want one object the second waits, and finds it parsed."""
 
     def header(self, instance: Instance) -> Dataset:
         """The stored instance without its pixel data."""
@@ -67,15 +61,14 @@ class StudyReader:
         return found
 
     def _read(self, instance: Instance) -> tuple[Roi, ...]:
-        with self._parsing:
-            known = self._rois.get(instance.sha256)
-            if known is None:
-                file = stored(self.objects, instance.object_key)
-                known = read_roi_object(pydicom.dcmread(io.BytesIO(file)))
-                if len(self._rois) > 64:
-                    self._rois.clear()
-                self._rois[instance.sha256] = known
-            return known
+        known = self._rois.get(instance.sha256)
+        if known is None:
+            file = stored(self.objects, instance.object_key)
+            known = read_roi_object(pydicom.dcmread(io.BytesIO(file)))
+            if len(self._rois) > 64:
+                self._rois.clear()
+            self._rois[instance.sha256] = known
+        return known
 
     def hounsfield_stack(
         self, planes: Sequence[ImagePlane], by_uid: Mapping[str, Instance]
