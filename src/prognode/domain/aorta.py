@@ -113,7 +113,6 @@ def _candidates(image: Slice, spine: tuple[float, float]) -> list[AorticBlood]:
     column, row = (int(value / WORKING_PIXEL_MM) for value in spine)
     top, left = max(0, row - half), max(0, column - half)
     part = image[top : row + half, left : column + half]
-    corner = np.array([left, top])
     found = []
     for level in LEVELS_HU:
         labels, _ = ndimage.label(part > level)
@@ -122,11 +121,13 @@ def _candidates(image: Slice, spine: tuple[float, float]) -> list[AorticBlood]:
             if not AREA_MM2[0] <= sizes[number] <= AREA_MM2[1]:
                 continue
             mask = labels[box] == number
-            y, x = np.nonzero(mask)
-            pixels = np.stack([x + box[1].start, y + box[0].start]) + corner[:, None]
+            rows, columns = np.nonzero(mask)
+            pixels = np.stack([columns, rows])
+            corner = (left + box[1].start, top + box[0].start)
+            centre_mm = (pixels.mean(axis=1) + corner) * WORKING_PIXEL_MM
             # the cheap question first: most bright spots are elsewhere
-            if _before(pixels.mean(axis=1) * WORKING_PIXEL_MM, spine):
-                blob = _blob(pixels, part[box], mask)
+            if _before(centre_mm, spine):
+                blob = _blob(part[box], mask, pixels, centre_mm)
                 found += [] if blob is None else [blob]
     return found
 
@@ -137,8 +138,10 @@ def _before(centre_mm: NDArray[np.float64], spine: tuple[float, float]) -> bool:
     return bool(-10 <= ahead <= SPINE_REACH_MM and -14 <= aside <= 35)
 
 
-def _blob(pixels: NDArray[np.int64], image: Slice, mask: Mask) -> AorticBlood | None:
-    """The blob of ``pixels``, (2, n) columns and rows of the slice, if it is round and even; ``mask`` shows it on ``image``."""
+def _blob(
+    image: Slice, mask: Mask, pixels: NDArray[np.int64], centre_mm: NDArray[np.float64]
+) -> AorticBlood | None:
+    """The blob that ``mask`` shows on ``image``, if it is round and even; ``pixels`` are its columns and rows, (2, n)."""
     area = pixels.shape[1] * WORKING_PIXEL_MM**2
     moments = np.linalg.eigvalsh(np.cov(pixels.astype(float)) + np.eye(2) / 12)
     roundness = float(np.sqrt(moments[0] / moments[1]))
@@ -152,8 +155,7 @@ def _blob(pixels: NDArray[np.int64], image: Slice, mask: Mask) -> AorticBlood | 
     median = float(np.median(values))
     if median > 700 or float(np.std(values)) > 0.15 * median:
         return None
-    x_mm, y_mm = pixels.mean(axis=1) * WORKING_PIXEL_MM
-    return AorticBlood(float(x_mm), float(y_mm), median, area, roundness)
+    return AorticBlood(float(centre_mm[0]), float(centre_mm[1]), median, area, roundness)
 
 
 def _most_consistent(by_slice: Sequence[Sequence[AorticBlood]]) -> float | None:
