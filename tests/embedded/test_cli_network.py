@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from command_line import require_sentence
 from node import prognode
 from peer_scp import peer_scp
+from pynetdicom import AE
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification
 from studies import small_study
 
+from prognode.adapters.dicom_pacs import stand_still
 from training.synthetic_study import write_study
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -117,3 +123,26 @@ def test_send_names_files_that_are_not_dicom(study, tmp_path):
     with peer_scp(ALL) as peer:
         require_sentence(prognode("send", tmp_path, "--to", address(peer)), "1 of 2", "notes.txt")
     assert len(peer.uids()) == 1
+
+
+class SlowToGoOn(threading.Event):
+    """Whoever waited goes on a moment after it may."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        passed = super().wait(timeout)
+        time.sleep(0.05)
+        return passed
+
+
+def test_an_answer_is_not_taken_for_a_request():
+    """Once it is told to stand still, the association's own loop leaves what comes to whoever waits for an answer."""
+    with peer_scp(ALL) as peer:
+        association = AE().associate("127.0.0.1", peer.port, [build_context(Verification)], peer.ae_title)
+        association._reactor_checkpoint = SlowToGoOn()
+        association._reactor_checkpoint.set()
+        time.sleep(0.2)
+        stand_still(association)
+        association.dimse.msg_queue.put((1, None))
+        time.sleep(0.3)
+        assert association.dimse.msg_queue.get_nowait() == (1, None)
+        association.release()

@@ -7,6 +7,7 @@ PACS restarts. Plain TCP only: put a TLS tunnel in front where the network is no
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -123,6 +124,7 @@ class DicomPacs:
             file = next((file for file in files if file.SOPClassUID in accepted), None)
             if file is None:
                 return _nothing_accepted(files)
+            stand_still(association)
             status = self._status(association.send_c_store(file), "C-STORE")
         return SendResult(status, _said(status), str(file.SOPClassUID), str(file.SOPInstanceUID))
 
@@ -298,6 +300,18 @@ def send_at_once(event: Any) -> None:
     has acknowledged the first, which it may put off by 40 ms.
     """
     event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def stand_still(association: Association) -> None:
+    """Stop the association's own loop just before a request, which lets it go again.
+
+    The loop takes every message for a request of the peer's, also the answer that is waited for here. pynetdicom stops it
+    itself, but goes by a flag that is raised a moment before the loop stands.
+    """
+    checkpoint = association._reactor_checkpoint  # noqa: SLF001 - there is no other way
+    checkpoint.clear()
+    while association.is_alive() and not checkpoint._cond._waiters:  # noqa: SLF001
+        time.sleep(0.0001)
 
 
 def _why_not(association: Association) -> str:

@@ -11,7 +11,7 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
-from prognode.adapters.dicom_pacs import MAXIMUM_PDU_BYTES, PacsSettings, send_at_once
+from prognode.adapters.dicom_pacs import MAXIMUM_PDU_BYTES, PacsSettings, send_at_once, stand_still
 from prognode.errors import Unavailable
 
 CONTEXTS_PER_ASSOCIATION = 120
@@ -82,6 +82,7 @@ def _associate(peer: PacsSettings, kinds: Sequence[Kind]) -> Association:
 def _send(association: Association, file: Path) -> str:
     """What went wrong; empty when the peer answered 0x0000."""
     _config.STORE_SEND_CHUNKED_DATASET = True  # the file's own bytes, never decoded
+    stand_still(association)
     try:
         answer = association.send_c_store(file)
     except (ValueError, RuntimeError) as fault:
