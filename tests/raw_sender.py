@@ -21,6 +21,8 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT, P_DATA
 
+from prognode.adapters.dicom_pacs import stand_still
+
 CT = "1.2.840.10008.5.1.4.1.1.2"
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -144,10 +146,7 @@ def context_id(opened: Association, sent: Sent) -> int:
 @contextmanager
 def _answers_are_ours(opened: Association) -> Iterator[None]:
     """Keep the association's own loop from taking the answer: it stands still until the block ends."""
-    opened._reactor_checkpoint.clear()
-    # its own word for standing still, _is_paused, comes a moment too early
-    while opened.is_alive() and not opened._reactor_checkpoint._cond._waiters:
-        time.sleep(0.0001)
+    stand_still(opened)
     try:
         yield
     finally:
